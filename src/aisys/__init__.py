@@ -1,0 +1,1 @@
+"""AISys: plan workloads on machines, with time, energy, memory, price and measured accuracy."""

@@ -1,0 +1,6 @@
+"""Machines: devices with their memories, the links between them, and the catalogue of known ones."""
+
+from aisys.machine.architecture import Architecture, Cpu, Gpu, PimBank, SystolicArray
+from aisys.machine.types import Device, Link, Machine, Memory
+
+__all__ = ["Architecture", "Cpu", "Device", "Gpu", "Link", "Machine", "Memory", "PimBank", "SystolicArray"]

@@ -1,0 +1,91 @@
+"""What a device is made of. The type of a device's architecture selects the cost model that prices ops on it."""
+
+from dataclasses import dataclass, field
+
+from aisys.errors import Unsupported, unknown_name
+from aisys.frozen import FrozenMap
+from aisys.units import Sourced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU. `generation` (sm80, sm90, sm100, gfx942, ...) selects the kernels that its libraries run.
+
+    `flop_per_s`: dense peak by number format, at `clock_hz`. `constants`: what the data sheet does not say
+    (efficiencies, overheads), by dotted name; fitted per generation by the scripts of the repository.
+    """
+
+    generation: str
+    num_sm: Sourced
+    clock_hz: Sourced
+    flop_per_s: FrozenMap[str, Sourced]
+    l2_bytes: Sourced
+    shared_memory_bytes_per_sm: Sourced
+    constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
+
+    def peak_flop_per_s(self, math: str) -> Sourced:
+        """Dense peak of number format `math`. Raises Unsupported where the device has none."""
+        if math not in self.flop_per_s:
+            raise Unsupported(
+                f"a {self.generation} GPU has no {math} arithmetic; it has {', '.join(self.flop_per_s)}"
+            )
+        return self.flop_per_s[math]
+
+    def constant(self, *names: str) -> Sourced:
+        """The first of `names` that this architecture holds: most specific first. Raises UnknownName for none."""
+        for name in names:
+            if name in self.constants:
+                return self.constants[name]
+        raise unknown_name(f"constant of {self.generation}", names[-1], self.constants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystolicArray:
+    """`num_arrays` rigid grids of `rows` x `cols` multiply-accumulate units; `dataflow` is ws, os or is."""
+
+    rows: Sourced
+    cols: Sourced
+    num_arrays: Sourced
+    clock_hz: Sourced
+    energy_joule_per_mac: Sourced
+    dataflow: str = "ws"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PimBank:
+    """`num_banks` processors, each beside its own DRAM bank, that reach each other only through the host.
+
+    `cycles_per_instruction_per_thread`: issue distance of one thread; `num_threads` threads share one pipeline.
+    `instructions`: issue slots per operation by name (mac_int8, mac_int32, add_int32, ...).
+    Bank memory is read in blocks: `dma_setup_cycles` + bytes / `dma_bytes_per_cycle`.
+    """
+
+    num_banks: Sourced
+    num_threads: Sourced
+    clock_hz: Sourced
+    cycles_per_instruction_per_thread: Sourced
+    scratchpad_bytes: Sourced
+    dma_setup_cycles: Sourced
+    dma_bytes_per_cycle: Sourced
+    host_bytes_per_s: Sourced
+    energy_joule_per_cycle: Sourced
+    instructions: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """`num_cores` cores with private and shared caches in front of the device's memory.
+
+    `cache_bytes`: innermost first. `flop_per_s`: peak of all cores by number format.
+    `outstanding_misses`: memory requests that one core keeps in flight.
+    """
+
+    num_cores: Sourced
+    clock_hz: Sourced
+    flop_per_s: FrozenMap[str, Sourced]
+    cache_bytes: tuple[Sourced, ...]
+    outstanding_misses: Sourced
+    constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
+
+
+Architecture = Gpu | SystolicArray | PimBank | Cpu
