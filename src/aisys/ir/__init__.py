@@ -4,20 +4,34 @@ from aisys.ir.dtype import DTYPES, DType, dtype
 from aisys.ir.graph import Block, Graph, Op, Segment, Tensor
 from aisys.ir.op_table import COLUMNS, OpTable
 from aisys.ir.record import NUM_BLOCKS, AccessRecord, Phase, Stream
+from aisys.ir.rows import Kernel, kernels, tables
+from aisys.ir.rules import RULES, OpRule, gradient_name, rule
+from aisys.ir.store import load, save
+from aisys.ir.verify import verify
 
 __all__ = [
-    "COLUMNS",
-    "DTYPES",
-    "NUM_BLOCKS",
     "AccessRecord",
     "Block",
+    "COLUMNS",
+    "DTYPES",
     "DType",
     "Graph",
+    "Kernel",
+    "NUM_BLOCKS",
     "Op",
+    "OpRule",
     "OpTable",
     "Phase",
+    "RULES",
     "Segment",
     "Stream",
     "Tensor",
     "dtype",
+    "gradient_name",
+    "kernels",
+    "load",
+    "rule",
+    "save",
+    "tables",
+    "verify",
 ]

@@ -123,7 +123,7 @@ class Segment:
 class Graph:
     """A workload as segments in execution order. `shared`: tensors that several blocks name and that exist once.
 
-    `attributes`: what a reader knows about its source (architecture name, head counts) for reports; never computed with.
+    `attributes`: what a reader knows about its source (architecture, head counts), for reports; never computed with.
     """
 
     name: str
