@@ -1,7 +1,7 @@
 """The workload's nouns: dtypes, tensors with named axes, ops with rules, blocks that repeat, and their tables."""
 
 from aisys.ir.dtype import DTYPES, DType, dtype
-from aisys.ir.graph import Block, Graph, Op, Segment, Tensor
+from aisys.ir.graph import Block, Graph, Op, Option, ProgramPhase, Role, Segment, Tensor
 from aisys.ir.op_table import COLUMNS, OpTable
 from aisys.ir.record import NUM_BLOCKS, AccessRecord, Phase, Stream
 from aisys.ir.rows import Kernel, kernels, tables
@@ -19,6 +19,9 @@ __all__ = [
     "Kernel",
     "NUM_BLOCKS",
     "Op",
+    "Option",
+    "ProgramPhase",
+    "Role",
     "OpRule",
     "OpTable",
     "Phase",

@@ -72,13 +72,17 @@ class Op:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Ops in a valid order and the tensors they touch; `inputs` and `outputs` connect it to its neighbours."""
+    """Ops in a valid order and the tensors they touch; `inputs` and `outputs` connect it to its neighbours.
+
+    `saved`: the activations that are kept from forward to backward (empty outside training).
+    """
 
     name: str
     tensors: FrozenMap[str, Tensor]
     ops: tuple[Op, ...]
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.tensors, FrozenMap):

@@ -21,7 +21,10 @@ def kernels(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[Kernel]:
     """One kernel per op, except that neighbours with one `fuse` label and phase merge by adding up `fuse_dim`."""
     out: list[Kernel] = []
     for op in ops:
-        kind, columns = rule(op.kind).row(op, tensors)
+        row = rule(op.kind).row(op, tensors)
+        if row is None:
+            continue
+        kind, columns = row
         label = op.options.get("fuse")
         before = out[-1] if out else None
         if before and label and before.ops[-1].options.get("fuse") == label and before.ops[-1].phase == op.phase:

@@ -8,6 +8,7 @@ grouped_matmul   (a, b) -> c. One matmul per index of axis `expert`, which only 
 attention        (q, k, v) -> out over axes batch token key head kv_head head_dim value_dim.
                  options: is_causal, window (keys seen; 0: all), page_size (tokens; 0: contiguous), is_backward
 traversal        walks data; carries an AccessRecord
+view             (x) -> y, the same elements under other axes; moves nothing and has no row
 stream kinds     norm, activation, gated_activation, add, rope, softmax, dropout, embedding, cross_entropy, topk,
                  dispatch, combine, reduce, cast, optimizer, conv_state: bytes past an ALU. options: function
 
@@ -21,7 +22,7 @@ from typing import Any
 
 from aisys.errors import Unsupported, unknown_name
 from aisys.frozen import FrozenMap
-from aisys.ir.graph import Op, ProgramPhase, Tensor
+from aisys.ir.graph import Op, Option, ProgramPhase, Tensor
 
 Tensors = Mapping[str, Tensor]
 Row = tuple[str, dict[str, Any]]
@@ -34,7 +35,7 @@ class OpRule:
     flop: Callable[[Op], int]
     saved: Callable[[Op], tuple[str, ...]]
     gradients: Callable[[Op, Tensors], tuple[Op, ...]]
-    row: Callable[[Op, Tensors], Row]
+    row: Callable[[Op, Tensors], Row | None]
 
 
 def rule(kind: str) -> OpRule:
@@ -189,7 +190,7 @@ def _attention_row(op: Op, tensors: Tensors) -> Row:
 def _stream_op(
     op: Op, kind: str, phase: ProgramPhase, reads: tuple[str, ...], writes: tuple[str, ...], function: str = ""
 ) -> Op:
-    options = FrozenMap({**op.options, "function": function} if function else op.options)
+    options: FrozenMap[str, Option] = FrozenMap({**op.options, "function": function} if function else op.options)
     name = f"{op.name}.d_{'bias' if kind == 'reduce' else 'input'}"
     return Op(name=name, kind=kind, space=op.space, reads=reads, writes=writes, phase=phase, options=options)
 
@@ -254,6 +255,13 @@ def _embedding_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     return (_stream_op(op, "embedding", "weight_gradient", reads, weights, "embedding_backward"),)
 
 
+def _view_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
+    back = (gradient_name(op.writes[0]),), (gradient_name(op.reads[0]),)
+    return (
+        Op(name=f"{op.name}.d", kind="view", space=op.space, reads=back[0], writes=back[1], phase="input_gradient"),
+    )
+
+
 def _first_read(op: Op) -> tuple[str, ...]:
     return op.reads[:1]
 
@@ -291,6 +299,7 @@ RULES: dict[str, OpRule] = {
     "grouped_matmul": OpRule(_grouped_flop, _first_read, _grouped_gradients, _grouped_row),
     "attention": OpRule(_attention_flop, _attention_saved, _attention_gradients, _attention_row),
     "traversal": OpRule(_traversal_flop, _none_saved, _no_gradients, _traversal_row),
+    "view": OpRule(lambda op: 0, _none_saved, _view_gradients, lambda op, tensors: None),
     "norm": _streaming("norm", _first_read, _pointwise_gradients("norm", _first_read)),
     "activation": _streaming("activation", _first_read, _pointwise_gradients("activation", _first_read)),
     "gated_activation": _streaming(

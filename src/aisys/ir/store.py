@@ -48,7 +48,7 @@ def load(path: Path) -> Graph:
 
 def _block_out(block: Block) -> dict[str, Any]:
     return {
-        "name": block.name, "inputs": block.inputs, "outputs": block.outputs,
+        "name": block.name, "inputs": block.inputs, "outputs": block.outputs, "saved": block.saved,
         "tensors": [[t.name, list(t.axes.items()), _dtype_out(t.dtype), t.role] for t in block.tensors.values()],
         "ops": [_op_out(op) for op in block.ops],
     }  # fmt: skip
@@ -82,7 +82,7 @@ def _block_in(data: dict[str, Any]) -> Block:
         for name, axes, d, role in data["tensors"]
     )
     return Block(
-        name=data["name"], inputs=tuple(data["inputs"]), outputs=tuple(data["outputs"]),
+        name=data["name"], inputs=tuple(data["inputs"]), outputs=tuple(data["outputs"]), saved=tuple(data["saved"]),
         tensors=FrozenMap({t.name: t for t in tensors}), ops=tuple(_op_in(op) for op in data["ops"]),
     )  # fmt: skip
 

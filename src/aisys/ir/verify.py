@@ -1,5 +1,7 @@
 """The rules that every graph keeps, checked wherever one is made: by a reader, by a technique, from a file."""
 
+from itertools import pairwise
+
 from aisys.errors import InvalidGraph
 from aisys.ir.graph import Block, Graph, Op
 from aisys.ir.rules import RULES
@@ -34,6 +36,9 @@ def _verify_block(block: Block) -> None:
     for op in block.ops:
         _verify_op(op, block, known)
         known |= set(op.writes)
+    for name in block.saved:
+        if name not in block.tensors:
+            raise InvalidGraph(f"block {block.name!r} saves {name!r}, which it does not hold")
     for name in block.outputs:
         if name not in known:
             raise InvalidGraph(f"block {block.name!r} gives {name!r}, which none of its ops writes")
@@ -60,15 +65,15 @@ def _verify_op(op: Op, block: Block, known: set[str]) -> None:
 
 
 def _verify_chain(graph: Graph) -> None:
-    layers = [s.block for s in graph.segments for _ in range(min(s.repeat, 2))]
-    for before, after in zip(layers, layers[1:], strict=False):
+    for before, after in pairwise(s.block for s in graph.segments for _ in range(min(s.repeat, 2))):
         if len(before.outputs) < len(after.inputs):
             raise InvalidGraph(f"block {after.name!r} takes {len(after.inputs)} tensors; {before.name!r} gives fewer")
         for given, taken in zip(before.outputs, after.inputs, strict=False):
             left, right = before.tensors[given], after.tensors[taken]
             if left.axes != right.axes:
                 raise InvalidGraph(
-                    f"block {before.name!r} gives {given!r} {left.axes}, but {after.name!r} takes {taken!r} {right.axes}"
+                    f"block {before.name!r} gives {given!r} {left.axes}, "
+                    f"but {after.name!r} takes {taken!r} {right.axes}"
                 )
 
 

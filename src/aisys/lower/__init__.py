@@ -1,0 +1,1 @@
+"""From plans to programs: schedules, the time of a layer on one device, communication, memory."""

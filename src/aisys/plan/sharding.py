@@ -1,0 +1,253 @@
+"""From one block and its parallel degrees to what one device runs: local ops, and the collectives between them.
+
+Nothing here knows a model. Axes are spread over mesh axes; an op that contracts a spread axis leaves a partial sum;
+the next reader decides which collective turns it into what it needs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+from aisys.errors import CannotApply
+from aisys.frozen import FrozenMap
+from aisys.ir import Block, Op, Option, Tensor
+
+TENSOR_AXES = ("head", "kv_head", "ffn", "vocab", "expert_ffn")
+"""Axes that tensor parallelism spreads (Shoeybi et al. 2019)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Degrees:
+    """How far each mesh axis spreads one block. `micro_batch` replaces the extent of axis batch."""
+
+    tensor: int = 1
+    sequence_parallel: bool = False
+    context: int = 1
+    expert: int = 1
+    micro_batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One collective: `num_bytes` is the whole buffer (the gathered or the reduced one), as nccl-tests counts it.
+
+    overlaps: the transfer may run under the op that follows it (keys and values passed around a ring).
+    """
+
+    kind: str
+    mesh_axis: str
+    num_bytes: float
+    phase: str
+    tensor: str
+    overlaps: bool = False
+
+
+Step = Op | Transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardedBlock:
+    """What one device does for one repetition of a block.
+
+    steps: local ops (their space is local) and transfers, in order. saved_bytes: activations kept per microbatch.
+    boundary_bytes: the output handed to the next block. elements: weights held on this device, {dense, expert}.
+    state_bytes: role to bytes on this device, {dense, expert}, before any ZeRO sharding.
+    """
+
+    steps: tuple[Step, ...]
+    saved_bytes: float
+    boundary_bytes: float
+    working_bytes: float
+    elements: FrozenMap[str, int]
+    state_bytes: FrozenMap[tuple[str, str], float]
+
+
+def shard(block: Block, degrees: Degrees) -> ShardedBlock:
+    """One device's share of `block`. Raises CannotApply where an axis does not split evenly, with what would."""
+    return _Sharder(block, degrees).run()
+
+
+def local_extents(block: Block, degrees: Degrees) -> dict[str, int]:
+    """Axis to the extent on one device, outside the sequence-parallel regions."""
+    extents: dict[str, int] = {}
+    for op in block.ops:
+        extents.update(op.space)
+    for tensor in block.tensors.values():
+        extents.update(tensor.axes)
+    out = dict(extents)
+    for axis in TENSOR_AXES:
+        if axis in out:
+            out[axis] = _split(block, axis, out[axis], degrees.tensor)
+    if "expert" in out:
+        out["expert"] = _split(block, "expert", out["expert"], degrees.expert, "expert parallelism")
+    if "token" in out:
+        spread = degrees.context * (degrees.tensor if degrees.sequence_parallel else 1)
+        _split(block, "token", out["token"], spread, "context and sequence parallelism")
+        out["token"] //= degrees.context
+    if "batch" in out:
+        out["batch"] = degrees.micro_batch
+    return out
+
+
+def _split(block: Block, axis: str, extent: int, ways: int, what: str = "tensor parallelism") -> int:
+    if extent % ways == 0:
+        return extent // ways
+    if axis == "kv_head" and ways % extent == 0:
+        return 1
+    if axis in ("vocab", "expert_ffn") or (axis == "kv_head" and ways > extent):
+        return -(-extent // ways)
+    fits = [d for d in range(1, min(extent, 4096) + 1) if extent % d == 0]
+    near = sorted(sorted(fits, key=lambda d: abs(d - ways))[:4])
+    raise CannotApply(
+        f"{what} of {ways} does not divide axis {axis!r} of block {block.name!r} (extent {extent}); "
+        f"degrees that do: {', '.join(map(str, near))}"
+    )
+
+
+class _Sharder:
+    """One walk over a block's ops, tracking in which layout every tensor stands."""
+
+    def __init__(self, block: Block, degrees: Degrees) -> None:
+        self.block, self.degrees = block, degrees
+        self.extents = local_extents(block, degrees)
+        self.layout: dict[str, str] = {}  # whole | tokens | partial, over the tensor mesh axis
+        self.steps: list[Step] = []
+        self.local_bytes: dict[str, float] = {}
+
+    def run(self) -> ShardedBlock:
+        region = "tokens" if self.degrees.sequence_parallel and self.degrees.tensor > 1 else "whole"
+        for name in (*self.block.inputs, *(f"d.{n}" for n in self.block.outputs)):
+            if name in self.block.tensors:
+                self.layout[name] = region
+        phase = ""
+        for op in self.block.ops:
+            stage = "backward" if op.phase.endswith("gradient") else op.phase
+            if stage != phase and phase:
+                self._forget_gathers()
+            phase = stage
+            self._visit(op)
+        return self._result()
+
+    def _visit(self, op: Op) -> None:
+        if op.phase == "optimizer":
+            self.steps.append(self._local(op, self.extents))
+            return
+        spread = self._spread_axes(op)
+        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not spread
+        for name in op.reads:
+            self._arrive(name, op, wants="tokens" if in_tokens else "whole", sharded=bool(spread))
+        if op.kind in ("dispatch", "combine") and self.degrees.expert > 1:
+            self._exchange_experts(op)
+        extents = self._token_extents(in_tokens)
+        local = self._local(op, extents)
+        if op.kind == "attention" and self.degrees.context > 1:
+            local = self._context_attention(local)
+        self.steps.append(local)
+        for name in op.writes:
+            self._leave(name, op, spread, in_tokens, extents)
+
+    def _spread_axes(self, op: Op) -> set[str]:
+        if self.degrees.tensor == 1:
+            return set()
+        axes = {axis for name in (*op.reads, *op.writes) for axis in self.block.tensors[name].axes} | set(op.space)
+        return axes & set(TENSOR_AXES)
+
+    def _arrive(self, name: str, op: Op, *, wants: str, sharded: bool) -> None:
+        tensor = self.block.tensors[name]
+        if tensor.role in ("weight", "optimizer_state", "kv_cache", "index") or name not in self.layout:
+            return
+        have = self.layout[name]
+        if set(tensor.axes) & set(TENSOR_AXES) and have != "partial":
+            return
+        if have == "partial":
+            kind = "reduce_scatter" if wants == "tokens" else "all_reduce"
+            self._transfer(kind, "tensor", name, op)
+            self.layout[name] = wants
+        elif have == "tokens" and wants == "whole" and sharded:
+            self._transfer("all_gather", "tensor", name, op)
+            self.layout[name] = "both"
+
+    def _forget_gathers(self) -> None:
+        for name, layout in self.layout.items():
+            if layout == "both":
+                self.layout[name] = "tokens"
+
+    def _transfer(self, kind: str, mesh_axis: str, name: str, op: Op, *, overlaps: bool = False) -> None:
+        num_bytes = self._bytes_of(self.block.tensors[name], self.extents)
+        if mesh_axis == "context":
+            num_bytes *= self.degrees.context
+        self.steps.append(
+            Transfer(
+                kind=kind, mesh_axis=mesh_axis, num_bytes=num_bytes, phase=op.phase, tensor=name, overlaps=overlaps
+            )
+        )
+
+    def _exchange_experts(self, op: Op) -> None:
+        name = op.writes[0] if op.kind == "dispatch" else op.reads[0]
+        extents = self._token_extents(self.degrees.sequence_parallel and self.degrees.tensor > 1)
+        num_bytes = self._bytes_of(self.block.tensors[name], extents)
+        self.steps.append(
+            Transfer(kind="all_to_all", mesh_axis="expert", num_bytes=num_bytes, phase=op.phase, tensor=name)
+        )
+
+    def _context_attention(self, op: Op) -> Op:
+        """Zigzag context parallelism: every device holds an equal share of the causal work (Liu et al. 2023)."""
+        for name in op.reads[1:3]:
+            self._transfer("all_gather", "context", name, op, overlaps=True)
+        if op.options.get("is_backward"):
+            for name in op.writes[1:3]:
+                self._transfer("reduce_scatter", "context", name, op, overlaps=True)
+        if not op.options.get("is_causal", True):
+            return op
+        seen = (op.space["key"] + op.space["token"]) // 2
+        options: FrozenMap[str, Option] = FrozenMap({**op.options, "is_causal": False})
+        return replace(op, space=FrozenMap({**op.space, "key": max(1, seen)}), options=options)
+
+    def _leave(self, name: str, op: Op, spread: set[str], in_tokens: bool, extents: dict[str, int]) -> None:
+        tensor = self.block.tensors[name]
+        if op.kind == "view":
+            self.layout[name] = self.layout.get(op.reads[0], "whole")
+        elif tensor.role in ("weight", "gradient"):
+            return
+        else:
+            contracted = spread - set(tensor.axes)
+            self.layout[name] = "partial" if contracted else "tokens" if in_tokens else "whole"
+        self.local_bytes[name] = self._bytes_of(tensor, extents)
+
+    def _token_extents(self, in_tokens: bool) -> dict[str, int]:
+        if not in_tokens or "token" not in self.extents:
+            return self.extents
+        return {**self.extents, "token": max(1, self.extents["token"] // self.degrees.tensor)}
+
+    def _local(self, op: Op, extents: dict[str, int]) -> Op:
+        return replace(op, space=FrozenMap({axis: extents[axis] for axis in op.space}))
+
+    @staticmethod
+    def _bytes_of(tensor: Tensor, extents: dict[str, int]) -> float:
+        return prod(extents[axis] for axis in tensor.axes) * tensor.dtype.bytes_per_element
+
+    def _result(self) -> ShardedBlock:
+        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1
+        edge = self._token_extents(in_tokens)
+        of_edge = {n: self._bytes_of(self.block.tensors[n], edge) for n in (*self.block.inputs, *self.block.outputs)}
+        sizes = {**of_edge, **self.local_bytes}
+        elements = dict.fromkeys(("dense", "expert"), 0)
+        state: dict[tuple[str, str], float] = {}
+        for tensor in self.block.tensors.values():
+            group = "expert" if "expert" in tensor.axes else "dense"
+            if tensor.role == "weight":
+                elements[group] += prod(self.extents[axis] for axis in tensor.axes)
+            if tensor.role in ("weight", "gradient", "optimizer_state", "kv_cache"):
+                key = (tensor.role, group)
+                state[key] = state.get(key, 0.0) + self._bytes_of(tensor, self.extents)
+        return ShardedBlock(
+            steps=tuple(self.steps), saved_bytes=sum(sizes[n] for n in self.block.saved),
+            boundary_bytes=sum(of_edge[n] for n in self.block.outputs if n in of_edge),
+            working_bytes=max(self.local_bytes.values(), default=0.0) * 2,
+            elements=FrozenMap(elements), state_bytes=FrozenMap(state),
+        )  # fmt: skip
+
+
+def ops_of(block: ShardedBlock, phases: tuple[str, ...]) -> Iterator[Op]:
+    """The local ops of the given phases."""
+    return (s for s in block.steps if isinstance(s, Op) and s.phase in phases)

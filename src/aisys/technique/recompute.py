@@ -1,0 +1,69 @@
+"""Activation recomputation: keep fewer tensors from forward, run the ops that rebuild the others again."""
+
+from collections.abc import Set
+from dataclasses import dataclass, replace
+
+from aisys.errors import CannotApply, unknown_name
+from aisys.ir import Block, Graph, Op, verify
+
+MODES = ("none", "selective", "op", "full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recompute:
+    """Keep only some activations of each layer; backward runs the ops again that rebuild the rest.
+
+    mode: none; selective (drop what spans queries and keys, Korthikanti et al. 2022, section 5); op (keep matmul
+    and attention results, rebuild everything else: torch's selective checkpoint policy); full (keep the layer's
+    input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left as they are.
+    Raises CannotApply where the graph does not train.
+    """
+
+    mode: str = "full"
+
+    def apply(self, graph: Graph) -> Graph:
+        """The graph with fewer saved tensors and a recompute phase."""
+        if self.mode not in MODES:
+            raise unknown_name("recompute mode", self.mode, MODES)
+        if not any(b.saved for b in graph.blocks):
+            raise CannotApply(f"recompute: {graph.name!r} saves nothing; apply TrainingStep first")
+        ends = {graph.segments[0].block, graph.segments[-1].block}
+        return verify(graph.map_blocks({b: b if b in ends else self._recompute(b) for b in graph.blocks}))
+
+    def _recompute(self, block: Block) -> Block:
+        kept = self._kept(block)
+        wanted = set(block.saved) - kept
+        if not wanted:
+            return block
+        forward = [op for op in block.ops if op.phase == "forward"]
+        again = _slice(forward, wanted, kept | set(block.inputs))
+        copies = [replace(op, name=f"{op.name}.again", phase="recompute") for op in again]
+        first = next(i for i, op in enumerate(block.ops) if op.phase != "forward")
+        saved = tuple(n for n in block.saved if n in kept)
+        inputs = tuple(n for n in block.inputs if n not in saved and _reads_any(again, n))
+        return replace(block, ops=(*block.ops[:first], *copies, *block.ops[first:]), saved=(*saved, *inputs))
+
+    def _kept(self, block: Block) -> Set[str]:
+        saved = set(block.saved)
+        if self.mode == "none":
+            return saved
+        if self.mode == "selective":
+            return {n for n in saved if not {"token", "key"} <= set(block.tensors[n].axes)}
+        if self.mode == "full":
+            return set(block.inputs)
+        products = ("matmul", "grouped_matmul", "attention")
+        return {n for op in block.ops if op.kind in products and op.phase == "forward" for n in op.writes}
+
+
+def _reads_any(ops: list[Op], name: str) -> bool:
+    return any(name in op.reads for op in ops)
+
+
+def _slice(forward: list[Op], wanted: Set[str], given: Set[str]) -> list[Op]:
+    """The forward ops, in order, that rebuild `wanted` from `given`."""
+    needed, chosen = set(wanted), []
+    for op in reversed(forward):
+        if needed & set(op.writes):
+            chosen.append(op)
+            needed = (needed - set(op.writes)) | (set(op.reads) - given)
+    return chosen[::-1]
