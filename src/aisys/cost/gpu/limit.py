@@ -1,0 +1,111 @@
+"""The data sheet's speed of light: peak flop, compulsory bytes at peak bandwidth, nothing else.
+
+Every byte that an op must read or write moves once. No tier is ever faster.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisys.cost.gpu.timing import Floats, Names, by_name, bytes_per_element
+from aisys.errors import Unsupported
+from aisys.ir import OpTable
+from aisys.machine import Device, Gpu
+
+_FORMAT_OF_MATH = {"fp8_block": "fp8"}
+"""Multiplier format of math names that are a format plus a way to scale it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """What each row must at least do: arrays [rows]; math: the number format that multiplies ("" for none)."""
+
+    flop: Floats
+    read_bytes: Floats
+    write_bytes: Floats
+    math: Names
+
+
+def work(table: OpTable) -> Work:
+    """Compulsory flop and bytes of every row. Raises Unsupported for a kind without such a count."""
+    if table.kind not in _WORK:
+        raise Unsupported(f"a GPU has no speed of light for op kind {table.kind!r}; it has {', '.join(_WORK)}")
+    return _WORK[table.kind](table)
+
+
+def peak_flop_per_s(architecture: Gpu, math: str) -> float:
+    """Dense peak of a math name; "" (nothing multiplies) is unbounded."""
+    return architecture.peak_flop_per_s(_FORMAT_OF_MATH.get(math, math)) if math else np.inf
+
+
+def compute_s(work_: Work, device: Device) -> Floats:
+    """Time of the multiplications at the data sheet's peak."""
+    architecture = device.architecture
+    assert isinstance(architecture, Gpu)
+    return work_.flop / by_name(work_.math, lambda math: peak_flop_per_s(architecture, math))
+
+
+def memory_s(work_: Work, device: Device) -> Floats:
+    """Time of the compulsory bytes at the data sheet's bandwidth."""
+    return (work_.read_bytes + work_.write_bytes) / float(device.main_memory.bandwidth_bytes_per_s)
+
+
+def _matmul(table: OpTable) -> Work:
+    batch, m, n, k = (table[name].astype(float) for name in ("batch", "m", "n", "k"))
+    return Work(
+        flop=2 * batch * m * n * k,
+        read_bytes=batch * k * (m * bytes_per_element(table["a_dtype"]) + n * bytes_per_element(table["b_dtype"])),
+        write_bytes=batch * m * n * bytes_per_element(table["out_dtype"]),
+        math=table["math"],
+    )
+
+
+def _grouped_matmul(table: OpTable) -> Work:
+    groups, m, n, k = (table[name].astype(float) for name in ("groups", "m", "n", "k"))
+    weights = np.minimum(groups, m) * n * k * bytes_per_element(table["b_dtype"])
+    return Work(
+        flop=2 * m * n * k,
+        read_bytes=m * k * bytes_per_element(table["a_dtype"]) + weights,
+        write_bytes=m * n * bytes_per_element(table["out_dtype"]),
+        math=table["math"],
+    )
+
+
+def scores(table: OpTable) -> Floats:
+    """Query-key pairs per head of each attention row that its causal mask and window leave over."""
+    q_len, kv_len = table["q_len"].astype(float), table["kv_len"].astype(float)
+    window = np.where(table["window"] > 0, table["window"], np.inf)
+    causal = table["is_causal"]
+    seen_first = np.where(causal, np.maximum(kv_len - q_len, 0) + 1, kv_len)
+    growing = np.clip(np.minimum(window, kv_len) - seen_first + 1, 0, q_len)
+    growth = growing * seen_first + growing * (growing - 1) / 2 + (q_len - growing) * np.minimum(window, kv_len)
+    return np.asarray(np.where(causal, growth, q_len * np.minimum(kv_len, window)), dtype=float)
+
+
+def _attention(table: OpTable) -> Work:
+    batch, q_len, kv_len = (table[name].astype(float) for name in ("batch", "q_len", "kv_len"))
+    q_heads, kv_heads = table["q_heads"].astype(float), table["kv_heads"].astype(float)
+    width = (table["head_dim"] + table["value_dim"]).astype(float)
+    seen = np.where(table["window"] > 0, np.minimum(kv_len, table["window"] + q_len), kv_len)
+    q_bytes = batch * q_len * q_heads * bytes_per_element(table["q_dtype"])
+    kv_bytes = batch * seen * kv_heads * width * bytes_per_element(table["kv_dtype"])
+    backward = np.where(table["is_backward"], 1.0, 0.0)
+    return Work(
+        flop=2 * batch * q_heads * scores(table) * width * (1 + 1.5 * backward),
+        read_bytes=q_bytes * (table["head_dim"] + 2 * backward * table["value_dim"]) + kv_bytes,
+        write_bytes=q_bytes * np.where(table["is_backward"], table["head_dim"], table["value_dim"])
+        + backward * kv_bytes,
+        math=table["math"],
+    )
+
+
+def _stream(table: OpTable) -> Work:
+    return Work(
+        flop=np.zeros(len(table)),
+        read_bytes=table["read_bytes"].astype(float),
+        write_bytes=table["write_bytes"].astype(float),
+        math=np.full(len(table), "", dtype=np.str_),
+    )
+
+
+_WORK = {"matmul": _matmul, "grouped_matmul": _grouped_matmul, "attention": _attention, "stream": _stream}
