@@ -1,0 +1,1 @@
+"""Families of published architectures: each file turns configuration fields into a transformer's description."""
