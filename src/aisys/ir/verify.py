@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from aisys.errors import InvalidGraph
 from aisys.ir.graph import Block, Graph, Op
-from aisys.ir.rules import RULES
+from aisys.ir.rules import RULES, gradient_name
 
 
 def verify(graph: Graph) -> Graph:
@@ -32,7 +32,7 @@ def _verify_block(block: Block) -> None:
             if not isinstance(extent, int) or extent < 1:
                 raise InvalidGraph(f"axis {axis!r} of {tensor.name!r} has extent {extent!r}; use an integer above 0")
     known = {t.name for t in block.tensors.values() if t.role not in ("activation", "gradient", "spike")}
-    known |= set(block.inputs)
+    known |= {*block.inputs, *(gradient_name(n) for n in block.outputs)}
     for op in block.ops:
         _verify_op(op, block, known)
         known |= set(op.writes)

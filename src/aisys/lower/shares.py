@@ -1,0 +1,126 @@
+"""What one device does with each block under one sharding, priced once and kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.cost import Tier
+from aisys.errors import AisysError
+from aisys.ir import Block, Graph
+from aisys.lower.blocks import BlockCosts, BlockWork, price
+from aisys.lower.framework import Framework
+from aisys.machine import Machine
+from aisys.plan import Degrees, Plan, PlanTable, ShardedBlock, shard
+from aisys.plan.groups import groups
+from aisys.technique.number_format import NumberFormat
+from aisys.technique.recompute import Recompute
+
+Floats = NDArray[np.float64]
+ROLES = ("weight", "gradient", "optimizer_state")
+GROUPS = ("dense", "expert")
+SHARD_FIELDS = ("precision", "recompute", "tensor", "sequence_parallel", "context", "expert", "micro_batch")
+"""The decisions that change what one device computes per microbatch."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Setting:
+    """What stays fixed while plans vary: the training graph, the machine, the framework, the tier of cost models."""
+
+    graph: Graph
+    machine: Machine
+    framework: Framework
+    tier: Tier = "analytic"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shares:
+    """One choice of SHARD_FIELDS on one device: arrays over the graph's distinct blocks.
+
+    forward_s, backward_s: [blocks], communication inside included. kernels: [blocks, 2], forward and backward
+    launches. categories_s: [blocks, CATEGORIES]. energy_joule, low_s, high_s, saved_bytes, working_bytes: [blocks].
+    elements: [blocks, GROUPS] weights. state_bytes: [blocks, ROLES, GROUPS] before ZeRO. boundary_bytes: what one
+    stage hands to the next per microbatch.
+    """
+
+    forward_s: Floats
+    backward_s: Floats
+    kernels: Floats
+    categories_s: Floats
+    energy_joule: Floats
+    low_s: Floats
+    high_s: Floats
+    saved_bytes: Floats
+    working_bytes: Floats
+    elements: Floats
+    state_bytes: Floats
+    boundary_bytes: float
+    keys: frozenset[str]
+
+
+class Shop:
+    """Prices blocks for one Setting and keeps what it has priced; a sharding that cannot be keeps its reason."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._index: dict[tuple[Any, ...], int] = {}
+        self.known: list[Shares | str] = []
+
+    def indices(self, plans: PlanTable) -> NDArray[np.int64]:
+        """For every plan, the place in `known` of its shares, or of the sentence that says why it cannot be."""
+        keys = list(zip(*(plans[name].tolist() for name in SHARD_FIELDS), strict=True))
+        missing = [key for key in dict.fromkeys(keys) if key not in self._index]
+        if missing:
+            self._price(missing)
+        return np.array([self._index[key] for key in keys], np.int64)
+
+    def _price(self, keys: Sequence[tuple[Any, ...]]) -> None:
+        jobs: list[tuple[tuple[ShardedBlock, ...], list[BlockWork]]] = []
+        for key in keys:
+            self._index[key] = len(self.known)
+            try:
+                jobs.append(self._shard(dict(zip(SHARD_FIELDS, key, strict=True))))
+                self.known.append("")
+            except AisysError as error:
+                self.known.append(str(error))
+        places = [self._index[key] for key in keys if self.known[self._index[key]] == ""]
+        works = [work for _, block_works in jobs for work in block_works]
+        costs = price(works, self.setting.machine, self.setting.tier) if works else None
+        start = 0
+        for place, (sharded, block_works) in zip(places, jobs, strict=True):
+            assert costs is not None
+            self.known[place] = _shares(sharded, costs, slice(start, start + len(block_works)))
+            start += len(block_works)
+
+    def _shard(self, choice: Mapping[str, Any]) -> tuple[tuple[ShardedBlock, ...], list[BlockWork]]:
+        graph = variant(self.setting.graph, choice["precision"], choice["recompute"])
+        degrees = Degrees(**{name: choice[name] for name in SHARD_FIELDS[2:]})
+        plan = Plan(tensor=degrees.tensor, context=degrees.context, data=degrees.expert, expert=degrees.expert)
+        where = groups(plan, self.setting.machine)
+        blocks: tuple[Block, ...] = graph.blocks
+        sharded = tuple(shard(block, degrees) for block in blocks)
+        pairs = zip(sharded, blocks, strict=True)
+        return sharded, [BlockWork(block=s, tensors=b.tensors, groups=where) for s, b in pairs]
+
+
+@lru_cache(maxsize=64)
+def variant(graph: Graph, precision: str, recompute: str) -> Graph:
+    """The training graph in the number format and with the recomputation that a plan asks for."""
+    return Recompute(mode=recompute).apply(NumberFormat(precision=precision).apply(graph))
+
+
+def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> Shares:
+    time_s, kernels = costs.time_s[rows], costs.num_kernels[rows].astype(np.float64)
+    state = [[[b.state_bytes.get((role, group), 0.0) for group in GROUPS] for role in ROLES] for b in sharded]
+    return Shares(
+        forward_s=time_s[:, 0].sum(1), backward_s=time_s[:, 1:].sum((1, 2)),
+        kernels=np.stack([kernels[:, 0], kernels[:, 1:].sum(1)], axis=1), categories_s=time_s.sum(1),
+        energy_joule=costs.energy_joule[rows], low_s=costs.low_s[rows], high_s=costs.high_s[rows],
+        saved_bytes=np.array([b.saved_bytes for b in sharded]),
+        working_bytes=np.array([b.working_bytes for b in sharded]),
+        elements=np.array([[float(b.elements[group]) for group in GROUPS] for b in sharded]),
+        state_bytes=np.array(state), boundary_bytes=max(b.boundary_bytes for b in sharded[:-1]), keys=costs.keys,
+    )  # fmt: skip

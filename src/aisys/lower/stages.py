@@ -1,0 +1,192 @@
+"""What each pipeline stage of many plans does: from block costs to the durations that a schedule runs."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.lower import memory
+from aisys.lower.blocks import CATEGORIES
+from aisys.lower.communication import Group, transfer_times
+from aisys.lower.shares import Setting, Shares
+from aisys.lower.tail import Windows, gradient_s, optimizer_s
+from aisys.machine import Machine
+from aisys.plan import Plan, PlanTable
+from aisys.plan.groups import groups
+from aisys.plan.stages import block_counts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+PARTS = (*CATEGORIES, "weights", "host", "gradients", "optimizer", "bubble")
+"""What a device spends its step on: kernels by kind, communication by mesh axis (`weights`: ZeRO-3 gathers)."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stages:
+    """Plans of one pipeline shape, before their schedule runs.
+
+    forward_s, backward_s, send_s: arrays [plans, virtual stages]. gradients_s, optimizer_s: [plans, stages].
+    saved_bytes: [plans, virtual stages] per microbatch. memory_bytes: [plans, stages, memory.PARTS].
+    breakdown_s: [plans, stages, PARTS] without the bubble. energy_joule: [plans], kernels of all devices.
+    low, high: [plans], the interval of the kernels' time as factors.
+    """
+
+    plans: PlanTable
+    forward_s: Floats
+    backward_s: Floats
+    send_s: Floats
+    gradients_s: Floats
+    optimizer_s: Floats
+    saved_bytes: Floats
+    memory_bytes: Floats
+    breakdown_s: Floats
+    energy_joule: Floats
+    low: Floats
+    high: Floats
+
+
+def stages(setting: Setting, plans: PlanTable, shares: list[Shares]) -> Stages:
+    """The stages of plans that share pipeline, interleave, num_microbatches and schedule."""
+    return _Assembly(setting, plans, shares).stages()
+
+
+@lru_cache(maxsize=65536)
+def _groups(
+    tensor: int, context: int, data: int, expert: int, pipeline: int, machine: Machine
+) -> dict[str, Group]:
+    plan = Plan(tensor=tensor, context=context, data=data, expert=expert, pipeline=pipeline)
+    return groups(plan, machine)
+
+
+class _Assembly:
+    """Arrays over plans (first axis) of one pipeline shape; each method adds one concern."""
+
+    def __init__(self, setting: Setting, plans: PlanTable, shares: list[Shares]) -> None:
+        self.setting, self.plans = setting, plans
+        self.p, self.v, self.m = (int(plans[n][0]) for n in ("pipeline", "interleave", "num_microbatches"))
+        self.counts = block_counts(setting.graph, self.p * self.v)
+        distinct = list({id(s): s for s in shares}.values())
+        place = {id(s): i for i, s in enumerate(distinct)}
+        self.index = np.array([place[id(s)] for s in shares])
+        self.distinct = distinct
+        names = ("tensor", "context", "data", "expert", "pipeline")
+        columns = zip(*(plans[n].tolist() for n in names), strict=True)
+        where = [_groups(*degrees, setting.machine) for degrees in columns]
+        self.places = {axis: [g[axis] for g in where] for axis in where[0]}
+
+    def of(self, name: str) -> Floats:
+        """One field of the shares, stacked: array [plans, blocks, ...]."""
+        return np.stack([getattr(s, name) for s in self.distinct])[self.index]
+
+    def stages(self) -> Stages:
+        framework = self.setting.framework
+        gather, scatter = self._weight_traffic()
+        forward_b, backward_b = self.of("forward_s"), self.of("backward_s")
+        waits_f, waits_b = self._waits(forward_b, gather), self._waits(backward_b, gather + scatter)
+        kernels = self.of("kernels")
+        forward_d, backward_d = self._sum(forward_b + waits_f), self._sum(backward_b + waits_b)
+        host_f = self._sum(kernels[:, :, 0]) * float(framework.host_s_per_forward_kernel)
+        host_b = self._sum(kernels[:, :, 1]) * float(framework.host_s_per_backward_kernel)
+        fixed = float(framework.host_s_per_microbatch) / self.v
+        forward, backward = np.maximum(forward_d, host_f) + fixed, np.maximum(backward_d, host_b)
+        sends = self._send_s()
+        gradients, optimizer = self._tail(forward, backward)
+        memory_bytes = memory.device_bytes(
+            self.plans, self.counts, self.of("state_bytes"), self.of("saved_bytes"), self.of("working_bytes"),
+            self.of("elements").sum(-1) * 2.0, framework,
+        )  # fmt: skip
+        time = self._sum(forward_b + backward_b).sum(1)
+        return Stages(
+            plans=self.plans, forward_s=forward, backward_s=backward,
+            send_s=np.repeat(sends[:, None], self.p * self.v, 1) * (1.0 - float(framework.send_overlap)),
+            gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(self.of("saved_bytes")),
+            memory_bytes=memory_bytes,
+            breakdown_s=self._breakdown(waits_f + waits_b, forward - forward_d + backward - backward_d, gradients, optimizer),
+            energy_joule=self._energy(), low=self._sum(self.of("low_s")).sum(1) / time,
+            high=self._sum(self.of("high_s")).sum(1) / time,
+        )  # fmt: skip
+
+    def _sum(self, per_block: Floats) -> Floats:
+        """[plans, blocks] to [plans, virtual stages]."""
+        return per_block @ self.counts.T.astype(np.float64)
+
+    def _per_stage(self, per_virtual: Floats) -> Floats:
+        """[plans, virtual stages, ...] to [plans, stages, ...]."""
+        shape = per_virtual.shape
+        return per_virtual.reshape(shape[0], self.v, self.p, *shape[2:]).sum(1)
+
+    def _weight_traffic(self) -> tuple[Floats, Floats]:
+        """ZeRO-3 without a pipeline: gather and reduce-scatter time of each block per microbatch, [plans, blocks]."""
+        blocks = len(self.counts[0])
+        gather, scatter = np.zeros((len(self.plans), blocks)), np.zeros((len(self.plans), blocks))
+        rows = np.flatnonzero((memory.zero_level(self.plans) == 3) & (self.p == 1))
+        if not len(rows):
+            return gather, scatter
+        elements, state = self.of("elements"), self.of("state_bytes")
+        for group, axis in ((0, "model_state"), (1, "expert_data")):
+            weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
+            if not weights.any():
+                continue
+            where = [self.places[axis][r] for r in rows for _ in range(blocks)]
+            machine = self.setting.machine
+            gather[rows] += transfer_times(["all_gather"] * weights.size, weights.ravel(), where, machine).time_s.reshape(
+                weights.shape
+            )
+            scatter[rows] += transfer_times(["reduce_scatter"] * grads.size, grads.ravel(), where, machine).time_s.reshape(
+                grads.shape
+            )
+        return gather, scatter
+
+    def _waits(self, compute: Floats, communication: Floats) -> Floats:
+        """What a block waits for its weights: what does not fit under compute, which it slows, [plans, blocks]."""
+        framework = self.setting.framework
+        hidden = np.minimum(communication * float(framework.gather_overlap), compute)
+        return communication - hidden + hidden * (float(framework.slowdown) - 1.0)
+
+    def _send_s(self) -> Floats:
+        if self.p == 1:
+            return np.zeros(len(self.plans))
+        size = np.array([s.boundary_bytes for s in self.distinct])[self.index]
+        return transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine).time_s
+
+    def _tail(self, forward: Floats, backward: Floats) -> tuple[Floats, Floats]:
+        level = memory.zero_level(self.plans)
+        state, elements = self.of("state_bytes"), self.of("elements")
+        per_stage = self.counts.reshape(self.v, self.p, -1).sum(0).astype(np.float64)
+        once = np.where((level == 3) & (self.p == 1), 0.0, 1.0)[:, None]
+        sizes = {}
+        for group, name in enumerate(("dense", "expert")):
+            sizes[f"{name}.gradient"] = state[:, :, 1, group] @ per_stage.T * once
+            sizes[f"{name}.weight"] = elements[:, :, group] * 2.0 @ per_stage.T * once
+        windows = Windows(forward_s=self._per_stage(forward), backward_s=self._per_stage(backward))
+        gradients = gradient_s(
+            self.setting.machine, self.setting.framework, self.places, sizes, level >= 1, windows
+        )
+        gradients[:, [0, -1]] += self._tied_s()[:, None]
+        local = np.einsum("gbrk,sb->gsrk", state, per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
+        read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
+        touched = np.stack([read, written], axis=2)
+        return gradients, optimizer_s(self.setting.machine, self.setting.framework, touched, self.setting.tier)
+
+    def _tied_s(self) -> Floats:
+        """Embeddings that the first and the last stage share: their gradients are added up between the two."""
+        graph = self.setting.graph
+        if self.p == 1 or not graph.shared:
+            return np.zeros(len(self.plans))
+        size = self.of("state_bytes")[:, 0, 1, 0]
+        return 2.0 * transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine).time_s
+
+    def _breakdown(self, waits: Floats, host: Floats, gradients: Floats, optimizer: Floats) -> Floats:
+        out = np.zeros((len(self.plans), self.p, len(PARTS)))
+        kinds = np.einsum("vb,gbc->gvc", self.counts, self.of("categories_s"))
+        out[:, :, : len(CATEGORIES)] = self._per_stage(kinds) * self.m
+        out[:, :, PARTS.index("weights")] = self._per_stage(self._sum(waits)) * self.m
+        out[:, :, PARTS.index("host")] = self._per_stage(host) * self.m
+        out[:, :, PARTS.index("gradients")] = gradients
+        out[:, :, PARTS.index("optimizer")] = optimizer
+        return out
+
+    def _energy(self) -> Floats:
+        replicas = self.plans["tensor"] * self.plans["data"] * self.plans["context"]
+        return self._sum(self.of("energy_joule")).sum(1) * self.m * replicas

@@ -1,0 +1,145 @@
+"""The time, memory and energy of one training step under each of many plans."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.errors import CannotApply
+from aisys.lower import memory
+from aisys.lower.pipeline import PipelineTimes, program, slots
+from aisys.lower.shares import Setting, Shares, Shop
+from aisys.lower.stages import PARTS, Stages, stages
+from aisys.plan import Plan, PlanTable
+from aisys.sim import Timeline, run
+from aisys.units import PS_PER_S
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+COMPILE_FROM = 100_000
+"""Task runs below this total go through the reference engine, so that few plans never wait for a compiler."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Steps:
+    """One entry per plan. reason: why a plan cannot be ("" where it can); such plans take infinite time.
+
+    time_s, low_s, high_s, energy_joule (all devices), peak_memory_bytes (largest device): arrays [plans].
+    breakdown_s: [plans, PARTS] of the busiest stage's device. memory_bytes: [plans, memory.PARTS] of the fullest.
+    """
+
+    time_s: Floats
+    low_s: Floats
+    high_s: Floats
+    energy_joule: Floats
+    peak_memory_bytes: Floats
+    memory_bytes: Floats
+    breakdown_s: Floats
+    reason: list[str]
+
+    @classmethod
+    def empty(cls, num_plans: int, reason: list[str]) -> "Steps":
+        """Steps of plans that cannot be."""
+        times = [np.full(num_plans, np.inf) for _ in range(5)]
+        parts = np.zeros((num_plans, len(memory.PARTS))), np.zeros((num_plans, len(PARTS)))
+        return cls(
+            time_s=times[0], low_s=times[1], high_s=times[2], energy_joule=times[3], peak_memory_bytes=times[4],
+            memory_bytes=parts[0], breakdown_s=parts[1], reason=reason,
+        )  # fmt: skip
+
+
+def evaluate_steps(shop: Shop, plans: PlanTable) -> Steps:
+    """Every plan of the table as one training step. A plan that cannot be gets its reason, never an error."""
+    index = shop.indices(plans)
+    shares = [shop.known[i] for i in index]
+    reason = [_reason(shop.setting, plan, share) for plan, share in zip(plans, shares, strict=True)]
+    out = Steps.empty(len(plans), reason)
+    shapes: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    names = ("pipeline", "interleave", "num_microbatches", "schedule")
+    for row, shape in enumerate(zip(*(plans[n].tolist() for n in names), strict=True)):
+        if not reason[row]:
+            shapes[shape].append(row)
+    for rows in shapes.values():
+        chosen = [s for s in (shares[r] for r in rows) if isinstance(s, Shares)]
+        _fill(out, np.array(rows), stages(shop.setting, plans.take(np.array(rows)), chosen), shop.setting)
+    return out
+
+
+def timeline(shop: Shop, plan: Plan) -> tuple[Timeline, Stages]:
+    """One plan's step, task by task. Raises CannotApply where the plan cannot be."""
+    table = PlanTable.of([plan])
+    share = shop.known[int(shop.indices(table)[0])]
+    reason = _reason(shop.setting, plan, share)
+    if reason or not isinstance(share, Shares):
+        raise CannotApply(reason)
+    made = stages(shop.setting, table, [share])
+    return run(program(pipeline_times(made, 0))), made
+
+
+def pipeline_times(made: Stages, row: int) -> PipelineTimes:
+    """The durations of one plan in picoseconds."""
+    forward, backward, send, gradients, optimizer = (
+        _ps(a[row]) for a in (made.forward_s, made.backward_s, made.send_s, made.gradients_s, made.optimizer_s)
+    )
+    return PipelineTimes(
+        num_stages=len(gradients), num_microbatches=int(made.plans["num_microbatches"][row]),
+        schedule=str(made.plans["schedule"][row]), forward_ps=forward, backward_ps=backward, send_forward_ps=send,
+        send_backward_ps=send, saved_bytes=made.saved_bytes[row].astype(np.int64), gradients_ps=gradients,
+        optimizer_ps=optimizer,
+    )  # fmt: skip
+
+
+def _reason(setting: Setting, plan: Plan, share: Shares | str) -> str:
+    if isinstance(share, str):
+        return share
+    layers = len(setting.graph.layers) - 2
+    if plan.num_devices > setting.machine.num_devices:
+        return f"needs {plan.num_devices} devices; {setting.machine.name} has {setting.machine.num_devices}"
+    if plan.pipeline * plan.interleave > layers:
+        return f"{plan.pipeline} stages x {plan.interleave} chunks for {layers} layers"
+    if plan.interleave > 1 and plan.pipeline == 1:
+        return "interleave needs more than one pipeline stage"
+    if plan.interleave > 1 and plan.num_microbatches % plan.pipeline:
+        return f"{plan.num_microbatches} microbatches are not a multiple of {plan.pipeline} stages, as interleaving needs"
+    if plan.data % plan.expert:
+        return f"expert parallelism of {plan.expert} does not divide data parallelism of {plan.data}"
+    return ""
+
+
+def _ps(seconds: Floats) -> Ints:
+    return np.rint(seconds * PS_PER_S).astype(np.int64)
+
+
+def _makespans(made: Stages) -> Ints:
+    p = made.gradients_s.shape[1]
+    shape = (str(made.plans["schedule"][0]), p, int(made.plans["num_microbatches"][0]), made.forward_s.shape[1] // p)
+    table = slots(*shape)
+    if table.shape[0] * table.shape[1] * len(made.plans) < COMPILE_FROM:
+        rows = range(len(made.plans))
+        return np.array([run(program(pipeline_times(made, row))).makespan_ps for row in rows], np.int64)
+    from aisys.lower.sweep import makespans
+
+    send = _ps(made.send_s)
+    return makespans(
+        table, _ps(made.forward_s), _ps(made.backward_s), (send, send), (_ps(made.gradients_s), _ps(made.optimizer_s))
+    )
+
+
+def _fill(out: Steps, rows: Ints, made: Stages, setting: Setting) -> None:
+    time = _makespans(made) / PS_PER_S
+    busiest = made.breakdown_s.sum(2).argmax(1)
+    pick = np.arange(len(rows))
+    parts = made.breakdown_s[pick, busiest]
+    parts[:, PARTS.index("bubble")] = np.maximum(0.0, time - parts.sum(1))
+    memory_bytes = made.memory_bytes
+    fullest = memory_bytes.sum(2).argmax(1)
+    device = setting.machine.device
+    num_devices = made.plans["tensor"] * made.plans["pipeline"] * made.plans["data"] * made.plans["context"]
+    kernels_s = parts[:, :5].sum(1)
+    out.time_s[rows] = time
+    out.low_s[rows], out.high_s[rows] = time * made.low, time * made.high
+    out.energy_joule[rows] = made.energy_joule + float(device.idle_watt) * num_devices * (time - kernels_s)
+    out.memory_bytes[rows] = memory_bytes[pick, fullest]
+    out.peak_memory_bytes[rows] = memory_bytes[pick, fullest].sum(1)
+    out.breakdown_s[rows] = parts

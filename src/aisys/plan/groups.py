@@ -1,0 +1,61 @@
+"""Where the ranks of a parallel group stand: how many share a node, and how many groups share its links."""
+
+from dataclasses import dataclass
+from math import prod
+
+from aisys.errors import CannotApply
+from aisys.machine import Machine
+from aisys.plan.types import Plan
+
+ORDER = ("tensor", "context", "data", "pipeline")
+"""Mesh axes from the innermost (neighbours in one node) to the outermost. Source: Megatron-LM's default rank order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`size` ranks, of which each machine tier holds some: `members` is tier name to ranks along that tier,
+    innermost first, with product `size`. `sharing`: groups of the same kind that use one node's network links at once.
+    """
+
+    size: int
+    members: tuple[tuple[str, int], ...]
+    sharing: int = 1
+
+
+def groups(plan: Plan, machine: Machine) -> dict[str, Group]:
+    """The group of each mesh axis of `plan` on `machine`. `expert` is the inner part of data.
+
+    Raises CannotApply where the machine has fewer devices than the plan needs.
+    """
+    if plan.num_devices > machine.num_devices:
+        raise CannotApply(f"the plan needs {plan.num_devices} devices; {machine.name} has {machine.num_devices}")
+    degrees = {"tensor": plan.tensor, "context": plan.context, "data": plan.data, "pipeline": plan.pipeline}
+    out, stride = {}, 1
+    for axis in ORDER:
+        out[axis] = _group(degrees[axis], stride, machine)
+        if axis == "data":
+            out["expert"] = _group(plan.expert, stride, machine)
+            out["expert_data"] = _group(plan.data // plan.expert, stride * plan.expert, machine)
+            out["model_state"] = _group(plan.data * plan.context, stride // plan.context, machine)
+        stride *= degrees[axis]
+    return out
+
+
+def _group(size: int, stride: int, machine: Machine) -> Group:
+    """A group of `size` ranks, `stride` apart: fill the innermost tier that still has room, then the next."""
+    members, left, inner = [], size, 1
+    for tier, extent in machine.mesh.items():
+        room = max(1, inner * extent // max(stride, inner)) if inner * extent >= stride else 1
+        here = _largest_divisor(left, room)
+        members.append((tier, here))
+        left //= here
+        inner *= extent
+    if left > 1:
+        tier, here = members[-1]
+        members[-1] = (tier, here * left)
+    node = next(iter(machine.mesh.values()), 1)
+    return Group(size, tuple(members), max(1, min(stride, node) if prod(n for _, n in members[1:]) > 1 else 1))
+
+
+def _largest_divisor(number: int, at_most: int) -> int:
+    return next(d for d in range(min(number, at_most), 0, -1) if number % d == 0)
