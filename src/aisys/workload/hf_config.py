@@ -7,19 +7,29 @@ from typing import Any
 from aisys.errors import BadInput, unknown_name
 from aisys.ir.graph import Graph
 from aisys.workload.config_file import Fields, read_json
-from aisys.workload.family.decoder import TRAITS, read_decoder
+from aisys.workload.family.decoder import TRAITS as DECODER_TYPES
+from aisys.workload.family.decoder import read_decoder
+from aisys.workload.family.encoder import read_bert, read_vit
 from aisys.workload.family.fields import MAX_LAYERS, Reader
 from aisys.workload.family.gpt import read_gpt2, read_gpt_neox, read_opt
+from aisys.workload.family.mla import MODEL_TYPES as MLA_TYPES
+from aisys.workload.family.mla import read_mla
+from aisys.workload.family.moe import TRAITS as MOE_TYPES
+from aisys.workload.family.moe import read_moe
 from aisys.workload.transformer import Extent, Transformer, transformer_graph
 
 DEFAULT_TOKENS = 2048
 LAYER_COUNTS = ("num_hidden_layers", "n_layer")
 
 READERS: dict[str, Reader] = {
-    **dict.fromkeys(TRAITS, read_decoder),
+    **dict.fromkeys(DECODER_TYPES, read_decoder),
+    **dict.fromkeys(MOE_TYPES, read_moe),
+    **dict.fromkeys(MLA_TYPES, read_mla),
     "gpt2": read_gpt2,
     "gpt_neox": read_gpt_neox,
     "opt": read_opt,
+    "bert": read_bert,
+    "vit": read_vit,
 }
 """The family reader of every known `model_type`."""
 

@@ -28,6 +28,7 @@ class Published:
     config: FrozenMap[str, Any]
 
 
+@cache
 def list_workloads() -> tuple[str, ...]:
     """The names of all published configurations, in order; each is a file of the catalogue.
 
@@ -45,25 +46,26 @@ def published(name: str) -> Published:
     >>> published("meta-llama/Llama-2-70b-hf").name
     'llama-2-70b'
     """
-    stem = _stems().get(name.strip().lower())
+    stem = _stem(name)
     if stem is None:
-        raise unknown_name("workload", name, list_workloads())
+        raise unknown_name("workload", name, (*list_workloads(), *_stem_of_alias()))
     return _load(stem)
 
 
 def is_published(name: str) -> bool:
     """Whether `published` knows the name."""
-    return name.strip().lower() in _stems()
+    return _stem(name) is not None
+
+
+def _stem(name: str) -> str | None:
+    wanted = name.strip().lower()
+    return wanted if wanted in list_workloads() else _stem_of_alias().get(wanted)
 
 
 @cache
-def _stems() -> Mapping[str, str]:
-    """The file stem for every name and alias in lower case."""
-    stems: dict[str, str] = {}
-    for stem in list_workloads():
-        for alias in (stem, *_load(stem).aliases):
-            stems[alias.lower()] = stem
-    return stems
+def _stem_of_alias() -> Mapping[str, str]:
+    """The file stem for every alias in lower case."""
+    return {alias.lower(): stem for stem in list_workloads() for alias in _load(stem).aliases}
 
 
 @cache

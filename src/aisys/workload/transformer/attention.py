@@ -34,21 +34,16 @@ def write_attention(draft: Draft, spec: Attention, x: str, *, has_cache: bool) -
     if spec.has_sinks:
         reads.append(draft.weight(f"{MODULE}.sinks", "head"))
     out = draft.tensor("attention", "batch token head value_dim")
-    draft.op("attention", reads, [out], core_options(spec), over=CORE)
+    draft.op("attention", reads, [out], _core_options(spec), over=CORE)
     return draft.linear(
         "attention_out", out, "head value_dim hidden", STREAM, module=f"{MODULE}.o_proj",
         bias_axes="hidden" if spec.out_bias else "",
     )  # fmt: skip
 
 
-def core_options(spec: Attention) -> dict[str, Option]:
-    """The options of the attention op; absent features leave no option."""
-    options: dict[str, Option] = {"is_causal": spec.is_causal}
-    for name in ("window", "softcap", "dropout"):
-        value = getattr(spec, name)
-        if value:
-            options[name] = value
-    return options
+def _core_options(spec: Attention) -> dict[str, Option]:
+    features: dict[str, Option] = {"window": spec.window, "softcap": spec.softcap, "dropout": spec.dropout}
+    return {"is_causal": spec.is_causal, **{name: value for name, value in features.items() if value}}
 
 
 def _projection(draft: Draft, spec: Attention, x: str, letter: str) -> str:

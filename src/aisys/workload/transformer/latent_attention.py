@@ -5,6 +5,7 @@ reads the one cached latent vector: grouped-query attention with a single key he
 Source: DeepSeek-V2 report 2024, section 2.1 and appendix C.
 """
 
+from aisys.ir.graph import Option
 from aisys.workload.transformer.attention import CORE, MODULE
 from aisys.workload.transformer.draft import STREAM, Draft
 from aisys.workload.transformer.normalise import normalise
@@ -39,7 +40,7 @@ def write_latent_attention(draft: Draft, spec: LatentAttention, x: str, *, has_c
         q = draft.linear("q", q, f"q_rank {QUERY}", f"batch token {QUERY}", module=f"{MODULE}.q_b_proj")
     latent = normalise(draft, Norm(), latent, "kv_latent_normed", module=f"{MODULE}.kv_a_layernorm", axis="kv_rank")
     k_rope = draft.pointwise("rope", "k_rope_rotated", [k_rope], "rope")
-    out, axis = (_absorbed if has_cache else _expanded)(draft, q, latent, k_rope)
+    out, axis = _absorbed(draft, q) if has_cache else _expanded(draft, spec, q, (latent, k_rope))
     return draft.linear(
         "attention_out", out, f"head {axis} hidden", STREAM, module=f"{MODULE}.o_proj",
         bias_axes="hidden" if spec.bias else "",
@@ -54,7 +55,8 @@ def _down(draft: Draft, spec: LatentAttention, x: str, out: str, axis: str) -> s
     )  # fmt: skip
 
 
-def _expanded(draft: Draft, q: str, latent: str, k_rope: str) -> tuple[str, str]:
+def _expanded(draft: Draft, spec: LatentAttention, q: str, kv: tuple[str, str]) -> tuple[str, str]:
+    latent, k_rope = kv
     q_axes, k_axes = "batch token head head_dim", "batch token kv_head head_dim"
     q = draft.op("rope", [q], [draft.tensor("q_rotated", q_axes)], {"function": "rope"}, over=q_axes)
     k_nope, v = (
@@ -64,11 +66,12 @@ def _expanded(draft: Draft, q: str, latent: str, k_rope: str) -> tuple[str, str]
     )  # fmt: skip
     k = draft.op("rope", [k_nope, k_rope], [draft.tensor("k", k_axes)], {"function": "rope"}, over=k_axes)
     out = draft.tensor("attention", "batch token head value_dim")
-    draft.op("attention", [q, k, v], [out], {"is_causal": True}, over=CORE)
+    dropout: dict[str, Option] = {"dropout": spec.dropout} if spec.dropout else {}
+    draft.op("attention", [q, k, v], [out], {"is_causal": True, **dropout}, over=CORE)
     return out, "value_dim"
 
 
-def _absorbed(draft: Draft, q: str, latent: str, k_rope: str) -> tuple[str, str]:
+def _absorbed(draft: Draft, q: str) -> tuple[str, str]:
     nope_axes, q_axes = "batch token head nope_dim", "batch token head head_dim"
     nope = draft.op("view", [q], [draft.tensor("q_nope", nope_axes)], over=nope_axes)
     into_latent = draft.linear(
