@@ -190,7 +190,8 @@ def _attention_row(op: Op, tensors: Tensors) -> Row:
 def _stream_op(
     op: Op, kind: str, phase: ProgramPhase, reads: tuple[str, ...], writes: tuple[str, ...], function: str = ""
 ) -> Op:
-    options: FrozenMap[str, Option] = FrozenMap({**op.options, "function": function} if function else op.options)
+    kept = {name: value for name, value in op.options.items() if name not in ("fuse", "fuse_dim", "math")}
+    options: FrozenMap[str, Option] = FrozenMap({**kept, "function": function} if function else kept)
     name = f"{op.name}.d_{'bias' if kind == 'reduce' else 'input'}"
     return Op(name=name, kind=kind, space=op.space, reads=reads, writes=writes, phase=phase, options=options)
 

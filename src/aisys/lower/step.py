@@ -93,11 +93,12 @@ def pipeline_times(made: Stages, row: int) -> PipelineTimes:
 def _reason(setting: Setting, plan: Plan, share: Shares | str) -> str:
     if isinstance(share, str):
         return share
-    layers = len(setting.graph.layers) - 2
+    layers = len(setting.graph.layers)
     if plan.num_devices > setting.machine.num_devices:
         return f"needs {plan.num_devices} devices; {setting.machine.name} has {setting.machine.num_devices}"
-    if plan.pipeline * plan.interleave > layers:
-        return f"{plan.pipeline} stages x {plan.interleave} chunks for {layers} layers"
+    stages_wanted = plan.pipeline * plan.interleave
+    if stages_wanted > layers - 2 and stages_wanted != layers:
+        return f"{plan.pipeline} stages x {plan.interleave} chunks for {layers - 2} layers"
     if plan.interleave > 1 and plan.pipeline == 1:
         return "interleave needs more than one pipeline stage"
     if plan.interleave > 1 and plan.num_microbatches % plan.pipeline:

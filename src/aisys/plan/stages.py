@@ -28,15 +28,21 @@ def layer_ranges(num_layers: int, num_virtual: int) -> tuple[tuple[int, int], ..
 def block_counts(graph: Graph, num_virtual: int) -> NDArray[np.int64]:
     """How many repetitions of each distinct block stand on each virtual stage, array [virtual stages, blocks].
 
-    The first segment (embedding) stands with the first layers, the last (head) with the last ones.
+    The first segment (embedding) stands with the first layers and the last (head) with the last ones. Where stages
+    do not divide the layers but divide layers + 2, the two ends count as a layer each (Llama Team 2024, section 3.3).
     """
     blocks = graph.blocks
     index = {block: i for i, block in enumerate(blocks)}
     layers = [index[block] for block in graph.layers]
+    inner = len(layers) - 2
     counts = np.zeros((num_virtual, len(blocks)), np.int64)
-    inner = layers[1:-1]
-    for stage, (start, end) in enumerate(layer_ranges(len(inner), num_virtual)):
-        np.add.at(counts[stage], inner[start:end], 1)
-    counts[0, layers[0]] += 1
-    counts[-1, layers[-1]] += 1
+    ends_count = num_virtual > 1 and inner % num_virtual != 0 and len(layers) % num_virtual == 0
+    ranges = layer_ranges(len(layers), num_virtual) if ends_count else _around(layer_ranges(inner, num_virtual), inner)
+    for stage, (start, end) in enumerate(ranges):
+        np.add.at(counts[stage], layers[start:end], 1)
     return counts
+
+
+def _around(ranges: tuple[tuple[int, int], ...], inner: int) -> list[tuple[int, int]]:
+    """Ranges over the inner layers, moved past the embedding and widened to take in both ends."""
+    return [(start + (start > 0), end + 1 + (end == inner)) for start, end in ranges]
