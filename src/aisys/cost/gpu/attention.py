@@ -29,8 +29,9 @@ EXP_PER_CLOCK_PER_SM = 16
 
 FIELDS = (
     "compute_efficiency", "exp_efficiency", "memory_efficiency", "l2_bytes_per_clock_per_sm", "cached_share",
-    "tile_q", "tile_k", "max_group", "block_s", "tail", "launch_s", "page_s", "append_efficiency", "query_copies",
-    "combine_s", "error_low", "error_high",
+    "tile_q", "tile_k", "max_group", "max_splits", "block_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
+    "tail", "launch_s", "page_s", "token_s", "append_efficiency", "query_copies", "transpose_s", "combine_s",
+    "error_low", "error_high",
 )  # fmt: skip
 
 Columns = dict[str, Floats]
@@ -38,11 +39,11 @@ Columns = dict[str, Floats]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kernel:
-    """One fused kernel per row, arrays [rows]: seconds of its blocks, of its memory, of what follows it; its size."""
+    """One fused kernel per row, arrays [rows]: seconds of its blocks, its memory, the kernels around it; its size."""
 
     compute_s: Floats
     memory_s: Floats
-    combine_s: Floats
+    around_s: Floats
     pairs: Floats
     chip_bytes: Floats
     blocks: Floats
@@ -62,9 +63,9 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     else:
         kernel = _choose(is_decode, _decode(s, c, device), _prefill(s, c, device))
     appended = _appended_bytes(s, c)
-    append_s = np.where(s["page_size"] > 0, c["page_s"] + appended / (_bandwidth(device) * c["append_efficiency"]), 0.0)
+    append_s = c["page_s"] + c["token_s"] * s["batch"] * s["q_len"] + appended / (_bandwidth(device) * c["append_efficiency"])
     busy = np.maximum(kernel.compute_s, kernel.memory_s)
-    total = c["launch_s"] + busy + kernel.combine_s + append_s
+    total = c["launch_s"] + busy + kernel.around_s + np.where(s["page_size"] > 0, append_s, 0.0)
     work = np.where(kernel.compute_s > kernel.memory_s, "compute", "memory")
     least = limit.work(table)
     return KernelTiming(
@@ -127,7 +128,7 @@ def _prefill(s: Columns, c: Columns, device: Device) -> Kernel:
     chip = s["batch"] * heads * keys * (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
     return Kernel(
         compute_s=np.maximum(longest, spread + c["tail"] * longest), memory_s=_memory_s(s, c, chip, device),
-        combine_s=np.zeros(len(pairs)), pairs=pairs, chip_bytes=chip, blocks=blocks,
+        around_s=np.zeros(len(pairs)), pairs=pairs, chip_bytes=chip, blocks=blocks,
     )  # fmt: skip
 
 
@@ -136,25 +137,32 @@ def _decode(s: Columns, c: Columns, device: Device) -> Kernel:
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
     group = s["q_heads"] / s["kv_heads"]
-    packs = group <= c["max_group"]
-    heads = np.where(packs, s["kv_heads"], s["q_heads"])
+    shares = (group > 1) & (group <= c["max_group"])
+    heads = np.where(shares, s["kv_heads"], s["q_heads"])
     rows = s["q_len"] * s["q_heads"] / heads
     units = s["batch"] * heads * np.ceil(rows / c["tile_q"])
     seen = np.minimum(s["kv_len"], s["window"])
     key_tiles = np.ceil(seen / c["tile_k"])
-    splits = np.clip(np.floor(gpu.num_sm / units), 1, key_tiles)
+    splits = np.clip(np.floor(gpu.num_sm / units), 1, np.minimum(key_tiles, c["max_splits"]))
     blocks = units * splits
-    keys = np.ceil(key_tiles / splits) * c["tile_k"]
-    pair_s = _pair_s(s, c, gpu)
+    keys = np.minimum(np.ceil(key_tiles / splits) * c["tile_k"], seen)
     width = (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
-    feed_s = width / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz)
-    block = c["block_s"] + np.minimum(keys, seen) * np.maximum(c["tile_q"] * pair_s, feed_s)
+    feed_s = width / (c["block_bytes_per_clock"] * gpu.clock_hz)
+    start = np.where(shares, c["block_s"], c["block_single_s"]) + rows * c["block_row_s"]
+    block = start + keys * np.maximum(c["tile_q"] * _pair_s(s, c, gpu), feed_s)
     chip = units * seen * width
     return Kernel(
         compute_s=np.maximum(blocks / gpu.num_sm, 1.0) * block, memory_s=_memory_s(s, c, chip, device),
-        combine_s=np.where(splits > 1, c["combine_s"], 0.0), pairs=units * seen * c["tile_q"], chip_bytes=chip,
-        blocks=blocks,
+        around_s=np.where(splits > 1, c["combine_s"], 0.0) + _transpose_s(s, c, shares, device),
+        pairs=units * seen * c["tile_q"], chip_bytes=chip, blocks=blocks,
     )  # fmt: skip
+
+
+def _transpose_s(s: Columns, c: Columns, shares: NDArray[np.bool_], device: Device) -> Floats:
+    """Kernels that put the queries of a group side by side; one sequence or one key head needs none."""
+    moved = 2 * s["batch"] * s["q_len"] * s["q_heads"] * (s["head_dim"] + s["value_dim"]) * s["q_bytes"]
+    needed = shares & (s["batch"] > 1) & (s["kv_heads"] > 1) & (c["transpose_s"] > 0)
+    return np.where(needed, c["transpose_s"] + moved / (_bandwidth(device) * c["append_efficiency"]), 0.0)
 
 
 def _pair_s(s: Columns, c: Columns, gpu: Gpu) -> Floats:
