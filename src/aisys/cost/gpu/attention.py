@@ -63,7 +63,8 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     else:
         kernel = _choose(is_decode, _decode(s, c, device), _prefill(s, c, device))
     appended = _appended_bytes(s, c)
-    append_s = c["page_s"] + c["token_s"] * s["batch"] * s["q_len"] + appended / (_bandwidth(device) * c["append_efficiency"])
+    append_s = c["page_s"] + c["token_s"] * s["batch"] * s["q_len"]
+    append_s = append_s + appended / (_bandwidth(device) * c["append_efficiency"])
     busy = np.maximum(kernel.compute_s, kernel.memory_s)
     total = c["launch_s"] + busy + kernel.around_s + np.where(s["page_size"] > 0, append_s, 0.0)
     work = np.where(kernel.compute_s > kernel.memory_s, "compute", "memory")
@@ -87,8 +88,8 @@ def _variants(table: OpTable) -> tuple[Names, NDArray[np.bool_]]:
 def _chain(variant: str, field: str) -> tuple[str, ...]:
     phase, math, kv = variant.split(".")
     return (
-        f"attention.{phase}.{math}.{kv}_kv.{field}", f"attention.{phase}.{math}.{field}",
-        f"attention.{phase}.{field}", f"attention.{field}",
+        f"attention.{phase}.{math}.{field}", f"attention.{phase}.{kv}_kv.{field}", f"attention.{phase}.{field}",
+        f"attention.{field}",
     )  # fmt: skip
 
 
