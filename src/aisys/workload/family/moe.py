@@ -29,7 +29,8 @@ TRAITS = {
         decoder=Traits(bias=True, has_sinks=True, is_alternating=True), width="intermediate_size", has_bias=True
     ),
     "grok-1": ExpertTraits(
-        decoder=Traits(qkv_bias=False, residual="sandwich", is_tied=True, is_scaled=True, activation="gelu"), width="intermediate_size"
+        decoder=Traits(qkv_bias=False, residual="sandwich", is_tied=True, is_scaled=True, activation="gelu"),
+        width="intermediate_size",
     ),
 }  # fmt: skip
 
