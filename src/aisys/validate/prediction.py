@@ -62,7 +62,7 @@ class Prediction(Compared):
         Compared.__post_init__(self)
         left_out = {row for row, _ in self.skipped}
         for row in range(len(self.predicted)):
-            is_valid = self.predicted[row] >= 0 and self.measured[row] > 0
+            is_valid = self.predicted[row] > 0 and self.measured[row] > 0
             if row not in left_out and not is_valid:
                 raise BadInput(
                     f"prediction: row {row + 1} has predicted {self.predicted[row]:g} and measured "
