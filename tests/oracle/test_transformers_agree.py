@@ -47,6 +47,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3 with biases": {**GQA, "model_type": "qwen3", "head_dim": 16, "attention_bias": True},
     "gemma": {**GQA, "model_type": "gemma", "head_dim": 32},
     "gemma2": {**GQA, "model_type": "gemma2", "head_dim": 32, "sliding_window": 16},
+    "gemma3_text": {
+        **GQA, "model_type": "gemma3_text", "head_dim": 32, "sliding_window": 16, "sliding_window_pattern": 2,
+    },
     "phi3": {**GQA, "model_type": "phi3", "pad_token_id": 0},
     "nemotron": {**GQA, "model_type": "nemotron"},
     "nemotron with biases": {**GQA, "model_type": "nemotron", "attention_bias": True, "mlp_bias": True},

@@ -33,7 +33,7 @@ class Traits:
     """What a model type fixes; the fields of the same meaning win where a configuration has them.
 
     qkv_bias None: the field `attention_bias` (or use_bias) decides for all four projections, `bias` being its default.
-    is_alternating: without `layer_types`, every other layer slides, the first one included.
+    full_every: without `layer_types`, every so many layers the last one sees all keys (0: none does).
     """
 
     norm: Norm = field(default_factory=Norm)
@@ -47,7 +47,7 @@ class Traits:
     head_dim: int = 0
     bias: bool = False
     has_sinks: bool = False
-    is_alternating: bool = False
+    full_every: int = 0
 
 
 TRAITS = {
@@ -58,7 +58,11 @@ TRAITS = {
     "gemma": Traits(is_tied=True, is_scaled=True, activation="gelu_pytorch_tanh", head_dim=256),
     "gemma2": Traits(
         residual="sandwich", is_tied=True, is_scaled=True, activation="gelu_pytorch_tanh", head_dim=256,
-        is_alternating=True,
+        full_every=2,
+    ),
+    "gemma3_text": Traits(
+        residual="sandwich", is_tied=True, is_scaled=True, activation="gelu_pytorch_tanh", head_dim=256,
+        has_qk_norm=True, full_every=6,
     ),
     "phi3": Traits(qkv_bias=False),
     "nemotron": Traits(norm=LAYER, is_gated=False, activation="relu2"),
@@ -145,7 +149,7 @@ def attentions(fields: Fields, traits: Traits) -> list[Attention]:
 def layer_windows(fields: Fields, traits: Traits) -> list[int]:
     """The sliding window of every layer, 0 where it sees all keys.
 
-    `layer_types` decides where given; otherwise alternating types slide in every other layer, qwen slides from
+    `layer_types` decides where given; otherwise full_every or sliding_window_pattern does, qwen slides from
     max_window_layers on if use_sliding_window, and the rest slide everywhere if sliding_window is set.
     """
     count = common.num_layers(fields)
@@ -160,8 +164,9 @@ def layer_windows(fields: Fields, traits: Traits) -> list[int]:
         if unknown:
             raise fields.refuse("layer_types", f"and {unknown[0]!r} is neither full_attention nor sliding_attention")
         return [window if kind == "sliding_attention" else 0 for kind in types]
-    if traits.is_alternating:
-        return [0 if layer % 2 else window for layer in range(count)]
+    if traits.full_every:
+        every = fields.integer("sliding_window_pattern", "_sliding_window_pattern", default=traits.full_every)
+        return [window if (layer + 1) % every else 0 for layer in range(count)]
     if fields.text("model_type").startswith("qwen"):
         if not fields.flag("use_sliding_window", default=False):
             return [0] * count

@@ -26,7 +26,7 @@ TRAITS = {
     "qwen2_moe": ExpertTraits(decoder=Traits(qkv_bias=True), has_shared=True),
     "qwen3_moe": ExpertTraits(decoder=Traits(has_qk_norm=True)),
     "gpt_oss": ExpertTraits(
-        decoder=Traits(bias=True, has_sinks=True, is_alternating=True), width="intermediate_size", has_bias=True
+        decoder=Traits(bias=True, has_sinks=True, full_every=2), width="intermediate_size", has_bias=True
     ),
     "grok-1": ExpertTraits(
         decoder=Traits(qkv_bias=False, residual="sandwich", is_tied=True, is_scaled=True, activation="gelu"),
