@@ -1,6 +1,6 @@
 """What one repetition of a block takes on one device: kernels and collectives, priced together, summed by phase."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class BlockWork:
     """One sharded block to price, with the tensors its ops name and the groups that its transfers cross."""
 
     block: ShardedBlock
-    tensors: "dict[str, Tensor]"
+    tensors: Mapping[str, Tensor]
     groups: dict[str, Group]
 
 

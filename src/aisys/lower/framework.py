@@ -1,18 +1,30 @@
-"""What the training or serving framework adds: host time per kernel, what it overlaps, memory it keeps."""
+"""What the training or serving framework adds: host time, what it overlaps, memory that it keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 
+from aisys.errors import BadInput, unknown_name
+from aisys.machine import Machine
+from aisys.machine.architecture import Gpu
+from aisys.machine.facts import entry
 from aisys.units import Sourced
+
+FOLDER = Path(__file__).parent / "framework_catalog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """Constants of one framework on one kind of host.
+    """Constants of one framework on its usual hosts.
 
-    host_s_per_kernel: the host cannot launch kernels faster than this, forward; backward runs from a recorded graph.
-    host_s_per_layer..., step_s: fixed host work per microbatch and per step. gradient_overlap, gather_overlap,
-    send_overlap: share of that communication which may run under compute. slowdown: how much longer compute takes
-    while communication runs under it. reserved_bytes: device memory outside tensors (context, library buffers).
+    host_s_per_forward_kernel, host_s_per_backward_kernel: the host launches kernels no faster than this.
+    host_s_per_microbatch: host work of a stage per microbatch that no kernel runs under. step_s: fixed time per step.
+    compute_factor: kernels back to back take this many times the sum of their own times (clock, gaps, stragglers).
+    gradient_factor, send_factor: the same for gradient reduction and for sends between stages.
+    gradient_overlap, gather_overlap: the share of gradient reduction and weight gathering that may run under compute.
+    slowdown: compute takes this many times as long while communication runs under it.
+    reserved_bytes: device memory outside tensors. activation_factor: activation bytes relative to the saved tensors.
+    error_low, error_high: the 90 % interval of a step as factors on its time.
     """
 
     name: str
@@ -20,9 +32,40 @@ class Framework:
     host_s_per_backward_kernel: Sourced
     host_s_per_microbatch: Sourced
     step_s: Sourced
+    compute_factor: Sourced
+    gradient_factor: Sourced
+    send_factor: Sourced
     gradient_overlap: Sourced
     gather_overlap: Sourced
-    send_overlap: Sourced
     slowdown: Sourced
     reserved_bytes: Sourced
-    memory_factor: Sourced
+    activation_factor: Sourced
+    error_low: Sourced
+    error_high: Sourced
+
+
+def list_frameworks() -> tuple[str, ...]:
+    """The frameworks that the catalogue knows."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+@lru_cache(maxsize=64)
+def framework(name: str) -> Framework:
+    """The framework called `name`. Raises UnknownName with the nearest names."""
+    if name not in list_frameworks():
+        raise unknown_name("framework", name, list_frameworks())
+    facts = entry(FOLDER / f"{name}.toml").facts
+    wanted = [f.name for f in fields(Framework) if f.name != "name"]
+    missing = [field for field in wanted if field not in facts]
+    if missing:
+        raise BadInput(f"framework {name}: {missing[0]} is missing")
+    return Framework(name=name, **{field: facts[field] for field in wanted})
+
+
+def usual_framework(machine: Machine, goal: str) -> str:
+    """The framework that a machine is planned for where none is named: by what its measured runs used."""
+    if goal == "infer":
+        return "vllm"
+    architecture = machine.device.architecture
+    is_ampere = isinstance(architecture, Gpu) and architecture.generation in ("sm70", "sm80", "sm86")
+    return "megatron" if is_ampere else "megatron-core"

@@ -60,7 +60,7 @@ def device_bytes(
     out = np.zeros((len(plans), p, len(PARTS)))
     out[:, :, :3] = np.einsum("sb,gbr->gsr", per_stage, state)
     held = in_flight(str(plans["schedule"][0]), p, int(plans["num_microbatches"][0]), v)
-    out[:, :, 3] = np.einsum("sb,gb->gs", per_stage, saved_bytes) * (held / v)
+    out[:, :, 3] = np.einsum("sb,gb->gs", per_stage, saved_bytes) * (held / v) * float(framework.activation_factor)
     present = per_stage[None] > 0
     out[:, :, 4] = np.where(present, working_bytes[:, None, :], 0.0).max(-1)
     whole = np.where(present, weights[:, None, :], 0.0).max(-1) * 2 if p == 1 else weights @ per_stage.T

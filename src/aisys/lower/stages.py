@@ -29,7 +29,6 @@ class Stages:
     forward_s, backward_s, send_s: arrays [plans, virtual stages]. gradients_s, optimizer_s: [plans, stages].
     saved_bytes: [plans, virtual stages] per microbatch. memory_bytes: [plans, stages, memory.PARTS].
     breakdown_s: [plans, stages, PARTS] without the bubble. energy_joule: [plans], kernels of all devices.
-    low, high: [plans], the interval of the kernels' time as factors.
     """
 
     plans: PlanTable
@@ -42,8 +41,6 @@ class Stages:
     memory_bytes: Floats
     breakdown_s: Floats
     energy_joule: Floats
-    low: Floats
-    high: Floats
 
 
 def stages(setting: Setting, plans: PlanTable, shares: list[Shares]) -> Stages:
@@ -52,9 +49,7 @@ def stages(setting: Setting, plans: PlanTable, shares: list[Shares]) -> Stages:
 
 
 @lru_cache(maxsize=65536)
-def _groups(
-    tensor: int, context: int, data: int, expert: int, pipeline: int, machine: Machine
-) -> dict[str, Group]:
+def _groups(tensor: int, context: int, data: int, expert: int, pipeline: int, machine: Machine) -> dict[str, Group]:
     plan = Plan(tensor=tensor, context=context, data=data, expert=expert, pipeline=pipeline)
     return groups(plan, machine)
 
@@ -77,12 +72,14 @@ class _Assembly:
 
     def of(self, name: str) -> Floats:
         """One field of the shares, stacked: array [plans, blocks, ...]."""
-        return np.stack([getattr(s, name) for s in self.distinct])[self.index]
+        stacked: Floats = np.stack([getattr(s, name) for s in self.distinct])[self.index]
+        return stacked
 
     def stages(self) -> Stages:
         framework = self.setting.framework
         gather, scatter = self._weight_traffic()
-        forward_b, backward_b = self.of("forward_s"), self.of("backward_s")
+        factor = float(framework.compute_factor)
+        forward_b, backward_b = self.of("forward_s") * factor, self.of("backward_s") * factor
         waits_f, waits_b = self._waits(forward_b, gather), self._waits(backward_b, gather + scatter)
         kernels = self.of("kernels")
         forward_d, backward_d = self._sum(forward_b + waits_f), self._sum(backward_b + waits_b)
@@ -96,15 +93,15 @@ class _Assembly:
             self.plans, self.counts, self.of("state_bytes"), self.of("saved_bytes"), self.of("working_bytes"),
             self.of("elements").sum(-1) * 2.0, framework,
         )  # fmt: skip
-        time = self._sum(forward_b + backward_b).sum(1)
         return Stages(
             plans=self.plans, forward_s=forward, backward_s=backward,
-            send_s=np.repeat(sends[:, None], self.p * self.v, 1) * (1.0 - float(framework.send_overlap)),
+            send_s=np.repeat(sends[:, None], self.p * self.v, 1) * float(framework.send_factor),
             gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(self.of("saved_bytes")),
             memory_bytes=memory_bytes,
-            breakdown_s=self._breakdown(waits_f + waits_b, forward - forward_d + backward - backward_d, gradients, optimizer),
-            energy_joule=self._energy(), low=self._sum(self.of("low_s")).sum(1) / time,
-            high=self._sum(self.of("high_s")).sum(1) / time,
+            breakdown_s=self._breakdown(
+                waits_f + waits_b, forward - forward_d + backward - backward_d, gradients, optimizer
+            ),
+            energy_joule=self._energy(),
         )  # fmt: skip
 
     def _sum(self, per_block: Floats) -> Floats:
@@ -114,7 +111,8 @@ class _Assembly:
     def _per_stage(self, per_virtual: Floats) -> Floats:
         """[plans, virtual stages, ...] to [plans, stages, ...]."""
         shape = per_virtual.shape
-        return per_virtual.reshape(shape[0], self.v, self.p, *shape[2:]).sum(1)
+        summed: Floats = per_virtual.reshape(shape[0], self.v, self.p, *shape[2:]).sum(1)
+        return summed
 
     def _weight_traffic(self) -> tuple[Floats, Floats]:
         """ZeRO-3 without a pipeline: gather and reduce-scatter time of each block per microbatch, [plans, blocks]."""
@@ -130,12 +128,23 @@ class _Assembly:
                 continue
             where = [self.places[axis][r] for r in rows for _ in range(blocks)]
             machine = self.setting.machine
-            gather[rows] += transfer_times(["all_gather"] * weights.size, weights.ravel(), where, machine).time_s.reshape(
-                weights.shape
-            )
-            scatter[rows] += transfer_times(["reduce_scatter"] * grads.size, grads.ravel(), where, machine).time_s.reshape(
-                grads.shape
-            )
+            for kind, size, total in (("all_gather", weights, gather), ("reduce_scatter", grads, scatter)):
+                times = transfer_times([kind] * size.size, size.ravel(), where, machine)
+                total[rows] += times.time_s.reshape(size.shape)
+        return gather, scatter
+        elements, state = self.of("elements"), self.of("state_bytes")
+        for group, axis in ((0, "model_state"), (1, "expert_data")):
+            weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
+            if not weights.any():
+                continue
+            where = [self.places[axis][r] for r in rows for _ in range(blocks)]
+            machine = self.setting.machine
+            gather[rows] += transfer_times(
+                ["all_gather"] * weights.size, weights.ravel(), where, machine
+            ).time_s.reshape(weights.shape)
+            scatter[rows] += transfer_times(
+                ["reduce_scatter"] * grads.size, grads.ravel(), where, machine
+            ).time_s.reshape(grads.shape)
         return gather, scatter
 
     def _waits(self, compute: Floats, communication: Floats) -> Floats:
@@ -160,9 +169,7 @@ class _Assembly:
             sizes[f"{name}.gradient"] = state[:, :, 1, group] @ per_stage.T * once
             sizes[f"{name}.weight"] = elements[:, :, group] * 2.0 @ per_stage.T * once
         windows = Windows(forward_s=self._per_stage(forward), backward_s=self._per_stage(backward))
-        gradients = gradient_s(
-            self.setting.machine, self.setting.framework, self.places, sizes, level >= 1, windows
-        )
+        gradients = gradient_s(self.setting.machine, self.setting.framework, self.places, sizes, level >= 1, windows)
         gradients[:, [0, -1]] += self._tied_s()[:, None]
         local = np.einsum("gbrk,sb->gsrk", state, per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
         read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
@@ -175,7 +182,8 @@ class _Assembly:
         if self.p == 1 or not graph.shared:
             return np.zeros(len(self.plans))
         size = self.of("state_bytes")[:, 0, 1, 0]
-        return 2.0 * transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine).time_s
+        times = transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine)
+        return 2.0 * times.time_s
 
     def _breakdown(self, waits: Floats, host: Floats, gradients: Floats, optimizer: Floats) -> Floats:
         out = np.zeros((len(self.plans), self.p, len(PARTS)))
@@ -189,4 +197,5 @@ class _Assembly:
 
     def _energy(self) -> Floats:
         replicas = self.plans["tensor"] * self.plans["data"] * self.plans["context"]
-        return self._sum(self.of("energy_joule")).sum(1) * self.m * replicas
+        total: Floats = self._sum(self.of("energy_joule")).sum(1) * self.m * replicas
+        return total

@@ -1,13 +1,15 @@
 """The time, memory and energy of one training step under each of many plans."""
 
+import sys
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aisys.errors import CannotApply
-from aisys.lower import memory
+from aisys.lower import memory, recurrence
 from aisys.lower.pipeline import PipelineTimes, program, slots
 from aisys.lower.shares import Setting, Shares, Shop
 from aisys.lower.stages import PARTS, Stages, stages
@@ -17,8 +19,9 @@ from aisys.units import PS_PER_S
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-COMPILE_FROM = 100_000
-"""Task runs below this total go through the reference engine, so that few plans never wait for a compiler."""
+Shape = tuple[int, int, int, str]
+COMPILER_S = 1.5
+"""What loading the compiled sweep costs; it is worth it where the recurrence would take longer. Source: measured."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,14 +58,16 @@ def evaluate_steps(shop: Shop, plans: PlanTable) -> Steps:
     shares = [shop.known[i] for i in index]
     reason = [_reason(shop.setting, plan, share) for plan, share in zip(plans, shares, strict=True)]
     out = Steps.empty(len(plans), reason)
-    shapes: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    shapes: dict[Shape, list[int]] = defaultdict(list)
     names = ("pipeline", "interleave", "num_microbatches", "schedule")
     for row, shape in enumerate(zip(*(plans[n].tolist() for n in names), strict=True)):
         if not reason[row]:
             shapes[shape].append(row)
-    for rows in shapes.values():
+    sweep = _sweep(shapes)
+    for shape, rows in shapes.items():
         chosen = [s for s in (shares[r] for r in rows) if isinstance(s, Shares)]
-        _fill(out, np.array(rows), stages(shop.setting, plans.take(np.array(rows)), chosen), shop.setting)
+        made = stages(shop.setting, plans.take(np.array(rows)), chosen)
+        _fill(out, np.array(rows), made, sweep(shape, made) / PS_PER_S, shop.setting)
     return out
 
 
@@ -102,7 +107,9 @@ def _reason(setting: Setting, plan: Plan, share: Shares | str) -> str:
     if plan.interleave > 1 and plan.pipeline == 1:
         return "interleave needs more than one pipeline stage"
     if plan.interleave > 1 and plan.num_microbatches % plan.pipeline:
-        return f"{plan.num_microbatches} microbatches are not a multiple of {plan.pipeline} stages, as interleaving needs"
+        return (
+            f"{plan.num_microbatches} microbatches are not a multiple of {plan.pipeline} stages, as interleaving needs"
+        )
     if plan.data % plan.expert:
         return f"expert parallelism of {plan.expert} does not divide data parallelism of {plan.data}"
     return ""
@@ -112,23 +119,28 @@ def _ps(seconds: Floats) -> Ints:
     return np.rint(seconds * PS_PER_S).astype(np.int64)
 
 
-def _makespans(made: Stages) -> Ints:
-    p = made.gradients_s.shape[1]
-    shape = (str(made.plans["schedule"][0]), p, int(made.plans["num_microbatches"][0]), made.forward_s.shape[1] // p)
-    table = slots(*shape)
-    if table.shape[0] * table.shape[1] * len(made.plans) < COMPILE_FROM:
-        rows = range(len(made.plans))
-        return np.array([run(program(pipeline_times(made, row))).makespan_ps for row in rows], np.int64)
-    from aisys.lower.sweep import makespans
+def _sweep(shapes: Iterable[Shape]) -> Callable[[Shape, Stages], Ints]:
+    """The cheaper of the two ways to run the schedules of all shapes: compiled where it pays for its loading."""
+    num_slots = sum(2 * p * m * v for p, v, m, _ in shapes if p > 1)
+    is_compiled = "aisys.lower.sweep" in sys.modules or num_slots * recurrence.SECONDS_PER_SLOT > COMPILER_S
 
-    send = _ps(made.send_s)
-    return makespans(
-        table, _ps(made.forward_s), _ps(made.backward_s), (send, send), (_ps(made.gradients_s), _ps(made.optimizer_s))
-    )
+    def run_shape(shape: Shape, made: Stages) -> Ints:
+        p, v, m, name = shape
+        forward, backward, send = _ps(made.forward_s), _ps(made.backward_s), _ps(made.send_s)
+        tails = _ps(made.gradients_s), _ps(made.optimizer_s)
+        if p == 1:
+            alone: Ints = m * (forward + backward).sum(1) + tails[0][:, 0] + tails[1][:, 0]
+            return alone
+        if not is_compiled:
+            return recurrence.makespans((name, p, m, v), forward, backward, send, tails)
+        from aisys.lower.sweep import makespans
+
+        return makespans(slots(name, p, m, v), forward, backward, (send, send), tails)
+
+    return run_shape
 
 
-def _fill(out: Steps, rows: Ints, made: Stages, setting: Setting) -> None:
-    time = _makespans(made) / PS_PER_S
+def _fill(out: Steps, rows: Ints, made: Stages, time: Floats, setting: Setting) -> None:
     busiest = made.breakdown_s.sum(2).argmax(1)
     pick = np.arange(len(rows))
     parts = made.breakdown_s[pick, busiest]
@@ -139,7 +151,8 @@ def _fill(out: Steps, rows: Ints, made: Stages, setting: Setting) -> None:
     num_devices = made.plans["tensor"] * made.plans["pipeline"] * made.plans["data"] * made.plans["context"]
     kernels_s = parts[:, :5].sum(1)
     out.time_s[rows] = time
-    out.low_s[rows], out.high_s[rows] = time * made.low, time * made.high
+    out.low_s[rows] = time * float(setting.framework.error_low)
+    out.high_s[rows] = time * float(setting.framework.error_high)
     out.energy_joule[rows] = made.energy_joule + float(device.idle_watt) * num_devices * (time - kernels_s)
     out.memory_bytes[rows] = memory_bytes[pick, fullest]
     out.peak_memory_bytes[rows] = memory_bytes[pick, fullest].sum(1)

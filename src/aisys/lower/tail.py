@@ -54,6 +54,7 @@ def gradient_s(
         if weights.any():
             gathers = transfer_times(["all_gather"] * weights.size, weights.ravel(), where, machine)
             gather_s += gathers.time_s.reshape(shape)
+    reduce_s, gather_s = reduce_s * float(framework.gradient_factor), gather_s * float(framework.gradient_factor)
     late = exposed(reduce_s, windows.backward_s, float(framework.gradient_overlap))
     return late + exposed(gather_s, windows.forward_s, float(framework.gather_overlap))
 

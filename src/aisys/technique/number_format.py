@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
 from aisys.ir import DTYPES, Block, Graph, Op, Option, Tensor, dtype, verify
+from aisys.plan.space import PlanSpace
 
 SIXTEEN_BIT = ("bf16", "fp16")
 
@@ -32,6 +33,10 @@ class NumberFormat:
             change = {b: _with_fp8(c) if b in inner else c for b, c in change.items()}
         return verify(graph.map_blocks(change))
 
+    def constrain(self, space: PlanSpace) -> PlanSpace:
+        """Only plans in this format."""
+        return space.narrow(precision=(self.precision,))
+
 
 def _in_sixteen_bits(block: Block, base: str) -> Block:
     def changed(tensor: Tensor) -> Tensor:
@@ -52,9 +57,7 @@ def _with_fp8(block: Block) -> Block:
             if name not in copies:
                 copies.add(name)
                 ops.append(_cast(block.tensors[name], op))
-                tensors[_copy(name)] = replace(
-                    tensors[name], name=_copy(name), dtype=DTYPES["fp8"], role="activation"
-                )
+                tensors[_copy(name)] = replace(tensors[name], name=_copy(name), dtype=DTYPES["fp8"], role="activation")
         options: FrozenMap[str, Option] = FrozenMap({**op.options, "math": "fp8"})
         ops.append(replace(op, reads=(*map(_copy, op.reads[:2]), *op.reads[2:]), options=options))
     saved = tuple(_copy(n) if n in copies and _only_products_read(n, block) else n for n in block.saved)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from aisys.errors import CannotApply, unknown_name
 from aisys.ir import Block, Graph, Op, verify
+from aisys.plan.space import PlanSpace
 
 MODES = ("none", "selective", "op", "full")
 
@@ -29,6 +30,10 @@ class Recompute:
             raise CannotApply(f"recompute: {graph.name!r} saves nothing; apply TrainingStep first")
         ends = {graph.segments[0].block, graph.segments[-1].block}
         return verify(graph.map_blocks({b: b if b in ends else self._recompute(b) for b in graph.blocks}))
+
+    def constrain(self, space: PlanSpace) -> PlanSpace:
+        """Only plans with this recomputation."""
+        return space.narrow(recompute=(self.mode,))
 
     def _recompute(self, block: Block) -> Block:
         kept = self._kept(block)
