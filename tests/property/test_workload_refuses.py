@@ -96,6 +96,12 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     assert "gpt-oss-20b" in refusal("gptoss-20b")
 
 
+def test_what_is_no_workload_at_all_is_refused() -> None:
+    assert "unknown workload" in refusal("x" * 100_000)
+    assert "unknown workload" in refusal("a\0b")
+    assert "7 is no workload" in refusal(7)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

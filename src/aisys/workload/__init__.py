@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aisys.errors import BadInput
 from aisys.ir.graph import Graph
 from aisys.workload.config_file import Fields
 from aisys.workload.family.gpt import GptShape, gpt_like
@@ -35,9 +36,18 @@ def read(
 
 
 def _fields(source: str | Path | Mapping[str, Any]) -> Fields:
-    if not isinstance(source, str):
+    if isinstance(source, (Path, Mapping)):
         return fields_of(source)
-    if not is_published(source) and Path(source).exists():
+    if not isinstance(source, str):
+        raise BadInput(f"{source!r:.40} is no workload; give a name, a path or a configuration's fields")
+    if not is_published(source) and _is_path(source):
         return fields_of(Path(source))
     entry = published(source)
     return Fields(entry.config, f"catalogue entry {entry.name}", entry.name)
+
+
+def _is_path(source: str) -> bool:
+    try:
+        return Path(source).exists()
+    except OSError:  # longer than the file system allows
+        return False

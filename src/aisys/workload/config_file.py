@@ -16,11 +16,14 @@ MAX_EXTENT = 2**24
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the JSON file `path`. Raises BadInput where it is too long, malformed or not an object."""
+    """The object in the JSON file `path`. Raises BadInput where it is unreadable, too long, malformed or no object."""
     if not path.is_file():
         raise BadInput(f"{path} is not a file; give a config.json or the folder that holds one")
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from None
     if len(content) > MAX_FILE_BYTES:
         raise BadInput(f"{path} is longer than {MAX_FILE_BYTES} bytes; a model configuration is a few kilobytes")
     try:

@@ -54,7 +54,7 @@ def read_hf_config(
 def fields_of(source: Mapping[str, Any] | Path) -> Fields:
     """The fields of a configuration, which is named after its folder, or as it calls itself."""
     if isinstance(source, Mapping):
-        return Fields(source, "the configuration", str(source.get("_name_or_path") or source.get("model_type")))
+        return Fields(source, "the configuration", str(source.get("_name_or_path") or source.get("model_type"))[:80])
     path = source / "config.json" if source.is_dir() else source
     return Fields(read_json(path), str(path), path.resolve().parent.name)
 
