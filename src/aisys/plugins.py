@@ -61,7 +61,7 @@ def names(kind: str) -> tuple[str, ...]:
     own, outside = _own(kind), _outside(kind)
     for name in sorted(own.keys() & outside.keys()):
         raise BadInput(
-            f"{kind} {name!r} of package {_package(outside[name])!r} is the name of one of AISys; rename its entry point"
+            f"{kind} {name!r} of package {_package(outside[name])!r} is named like one of AISys; rename its entry point"
         )
     return tuple(sorted({**own, **outside}))
 

@@ -1,17 +1,18 @@
 """The cost of every row of an op table, and the choice of the model that computes it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aisys import plugins
 from aisys.errors import Unsupported
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
-from aisys.machine import Cpu, Device, Gpu, PimBank, SystolicArray
+from aisys.machine import Device
 
 Floats = NDArray[np.float64]
 
@@ -41,13 +42,16 @@ class CostTable:
     keys: frozenset[str]
 
 
-_MODELS: dict[type, str] = {Gpu: "gpu", SystolicArray: "systolic_array", PimBank: "pim_bank", Cpu: "cpu"}
-
-
 def cost(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTable:
-    """Price every row of `table` on `device`. Raises Unsupported for an op kind that its model has no rule for."""
-    stem = _MODELS.get(type(device.architecture))
-    if stem is None:
-        raise Unsupported(f"no cost model for architecture {type(device.architecture).__name__} of {device.name}")
-    price: Callable[..., CostTable] = import_module(f"aisys.cost.{stem}").price
+    """Price every row of `table` on `device`, by the model whose file is named after its architecture.
+
+    `systolic_array` prices a SystolicArray, an outside package's `my_array` a MyArray.
+    Raises Unsupported for an architecture without a model, and for an op kind that its model has no rule for.
+    """
+    architecture = type(device.architecture).__name__
+    stem = re.sub(r"(?<!^)(?=[A-Z])", "_", architecture).lower()
+    known = plugins.names("cost")
+    if stem not in known:
+        raise Unsupported(f"{device.name}: no cost model {stem!r} for a {architecture}; there are {', '.join(known)}")
+    price: Callable[..., CostTable] = plugins.find("cost", stem)
     return price(table, device, tier=tier)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.lower.framework import Framework
+from aisys.lower.pipeline import slots
 from aisys.plan import PlanTable
 
 Floats = NDArray[np.float64]
@@ -32,12 +33,17 @@ def state_ways(plans: PlanTable) -> Floats:
 def in_flight(schedule: str, num_stages: int, num_microbatches: int, interleave: int) -> Ints:
     """Chunk activations that each stage holds at its peak, array [stages].
 
-    1F1B holds stages - s; interleaved 1F1B its warm-up plus one, over all chunks (Narayanan et al. 2021).
+    1F1B holds stages - s; interleaved 1F1B its warm-up plus one, over all chunks (Narayanan et al. 2021); what
+    another schedule holds is counted along its slots.
     """
     stage = np.arange(num_stages)
     total = num_microbatches * interleave
     if schedule == "gpipe":
         return np.full(num_stages, total)
+    if schedule != "1f1b":
+        is_backward = slots(schedule, num_stages, num_microbatches, interleave)[:, :, 0]
+        held: Ints = np.cumsum(1 - 2 * is_backward, axis=1).max(axis=1)
+        return held
     warmup = num_stages - stage - 1
     if interleave > 1:
         warmup = warmup * 2 + (interleave - 1) * num_stages

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aisys import plugins
 from aisys.errors import BadInput, unknown_name
 from aisys.frozen import FrozenMap
 
@@ -48,8 +49,9 @@ class Plan:
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise BadInput(f"plan: {name} is {value!r}; it must be a whole number of at least 1")
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(f"{name} of a plan", str(getattr(self, name)), known)
+            value = getattr(self, name)
+            if value not in known and not (name == "schedule" and value in plugins.names("schedule")):
+                raise unknown_name(f"{name} of a plan", str(value), known)
 
     @property
     def num_devices(self) -> int:
