@@ -67,7 +67,9 @@ class Facts:
             raise BadInput(f"{where}; it is a count and should be a whole number")
         unit = next((u for u in _LEAST if leaf.endswith(u) or f".{key}".startswith(f".{u}.")), None)
         if unit and value < _LEAST[unit]:
-            raise BadInput(f"{where}; numbers here are in SI base units (1.98 GHz is 1.98e9), so it is too small")
+            raise BadInput(
+                f"{where}; numbers are in SI base units (1.98 GHz is 1.98e9), at least {_LEAST[unit]:g} here"
+            )
         return value
 
 
@@ -148,14 +150,10 @@ def _architecture(cls: type, facts: Facts, constants: FrozenMap[str, Sourced]) -
 
 
 def _memories(facts: Facts) -> FrozenMap[str, Memory]:
-    """Every memory that the facts name, in the order of the file: fastest and smallest first."""
+    """Every memory that the facts name, smallest first."""
     names = list(dict.fromkeys(key.split(".", 1)[0] for key in facts.group("memories")))
     if not names:
         raise BadInput(f"{facts.entry.origin}: {facts.entry.name} has no memories; add memories.NAME.capacity_bytes")
     facts.known.remove("memories.")
-    return FrozenMap(
-        {
-            name: Memory(name=name, **{f: facts.number(f"memories.{name}.{f}") for f in _MEMORY_NUMBERS})
-            for name in names
-        }
-    )
+    memories = [Memory(name=n, **{f: facts.number(f"memories.{n}.{f}") for f in _MEMORY_NUMBERS}) for n in names]
+    return FrozenMap({m.name: m for m in sorted(memories, key=lambda m: m.capacity_bytes)})

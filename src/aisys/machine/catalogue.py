@@ -2,11 +2,12 @@
 
 import os
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from aisys.errors import BadInput, unknown_name
+from aisys.errors import BadInput, UnknownName, unknown_name
 from aisys.frozen import FrozenMap
 from aisys.machine.facts import Entry, entry, head, parse, read_bytes
 
@@ -14,7 +15,7 @@ Sort = Literal["device", "link", "machine"]
 Constants = Literal["fitted", "transfer"]
 
 FOLDER = Path(__file__).parent / "catalog"
-_MAX_BASES = 8
+MAX_BASES = 8
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
@@ -55,13 +56,15 @@ def find(sort: Sort, name: str, folder: Path | None = None) -> Entry:
         return with_bases(sort, entry((folder or Path()) / name))
     path = path_of(sort, name)
     if path is None:
-        raise unknown_name(sort, name, known_names(sort))
+        raise unknown(sort, name, sort)
     return with_bases(sort, entry(path))
 
 
-def known_names(*sorts: Sort) -> set[str]:
-    """Names and aliases, for messages."""
-    return {known for sort in sorts for known in (*names(sort), *aliases(sort))}
+def unknown(what: str, name: str, *sorts: Sort) -> UnknownName:
+    """An UnknownName with the nearest names and aliases of `sorts`."""
+    plain = {known for sort in sorts for known in names(sort)}
+    every = plain | {alias.lower() for sort in sorts for alias in aliases(sort)}
+    return unknown_name(what, name, every if get_close_matches(name.lower(), every, cutoff=0.5) else plain)
 
 
 def with_bases(sort: Sort, first: Entry, depth: int = 0) -> Entry:
@@ -69,21 +72,22 @@ def with_bases(sort: Sort, first: Entry, depth: int = 0) -> Entry:
     base = first.words.get("base")
     if base is None:
         return first
-    if depth >= _MAX_BASES:
-        raise BadInput(f"{first.origin}: base {base!r} leads through more than {_MAX_BASES} files; is it a circle?")
+    if depth >= MAX_BASES:
+        raise BadInput(f"{first.origin}: base {base!r} leads through more than {MAX_BASES} files; is it a circle?")
     folder = Path(first.origin).parent
     path = folder / base if is_path(base) else path_of(sort, base)
     if path is None:
-        raise BadInput(f"{first.origin}: base: {unknown_name(sort, base, known_names(sort))}")
+        raise BadInput(f"{first.origin}: base: {unknown(sort, base, sort)}")
     return over(first, with_bases(sort, entry(path), depth + 1))
 
 
 @lru_cache(maxsize=1024)
 def over(first: Entry, base: Entry) -> Entry:
-    """`first` with what `base` says where `first` says nothing."""
+    """`first` with what `base` says where `first` says nothing. The word `base` of the result is the root's name."""
     lists = {key.rsplit(".", 1)[0] for key in first.facts if key.rsplit(".", 1)[-1].isdigit()}
     kept = {key: value for key, value in base.facts.items() if key.rsplit(".", 1)[0] not in lists}
     words = {f: w for f, w in base.words.items() if f not in first.parts} | dict(first.words)
+    words["base"] = base.words.get("base", base.name)
     parts = {f: p for f, p in base.parts.items() if f not in first.words} | dict(first.parts)
     for field in first.parts.keys() & base.parts.keys():
         parts[field] = over(first.parts[field], base.parts[field])
@@ -102,9 +106,12 @@ def generation(name: str, constants: Constants) -> Entry | None:
     return _topics(FOLDER / "generation", name, constants)
 
 
-def link_constants(name: str, constants: Constants) -> Entry | None:
-    """The constants that stand beside a link's own file, as `NAME.TOPIC.toml`; None where there are none."""
-    return _topics(FOLDER / "link", name, constants)
+def link_constants(found: Entry, constants: Constants) -> Entry | None:
+    """The constants beside the catalogue file of a link, or of its base, as `NAME.TOPIC.toml`; None without any."""
+    names = [found.name] if Path(found.origin).parent == FOLDER / "link" else []
+    if "base" in found.words:
+        names.append(found.words["base"])
+    return next((topics for name in names if (topics := _topics(FOLDER / "link", name, constants))), None)
 
 
 def _topics(folder: Path, name: str, constants: Constants) -> Entry | None:
@@ -119,6 +126,11 @@ def _topics(folder: Path, name: str, constants: Constants) -> Entry | None:
         return None
     texts = tuple((stem, read_bytes(folder / f"{stem}.toml")) for stem in sorted(chosen))
     return _joined(name, texts)
+
+
+def generations() -> frozenset[str]:
+    """The GPU generations that the catalogue holds constants of."""
+    return frozenset(stem.split(".", 1)[0] for stem in _stems(FOLDER / "generation"))
 
 
 def has_transfer(name: str) -> bool:

@@ -18,6 +18,7 @@ from aisys.units import Kind, Sourced
 
 MAX_FILE_BYTES = 1_000_000
 MAX_LINE_CHARACTERS = 2_000
+MAX_LINE_DOTS = 32
 """Bounds the time that hostile keys cost: the TOML reader is quadratic in the parts of a dotted key."""
 MAX_DEPTH = 8
 MAX_MAGNITUDE = 1e40
@@ -41,6 +42,8 @@ class Entry:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a regular file of at most 1 MB. Raises BadInput for anything else, before reading it."""
+    if not str(path).isprintable():
+        raise BadInput(f"{ascii(str(path))[:200]}: not a file name; give the path of a .toml file")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -79,6 +82,8 @@ def _document(text: bytes, origin: str) -> dict[str, Any]:
     for number, line in enumerate(decoded.split("\n"), 1):
         if len(line) > MAX_LINE_CHARACTERS:
             raise BadInput(f"{origin}: line {number} has {len(line)} characters; at most {MAX_LINE_CHARACTERS}")
+        if line.count(".") > MAX_LINE_DOTS:
+            raise BadInput(f"{origin}: line {number} has {line.count('.')} dots; at most {MAX_LINE_DOTS}")
     try:
         return tomllib.loads(decoded)
     except RecursionError as error:
@@ -168,7 +173,7 @@ def _flat(table: dict[str, Any], prefix: str, where: str, *, depth: int) -> Iter
 
 def _number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadInput(f"{where} is {_shown(value)}, {_type_name(value)}; it should be a number")
+        raise BadInput(f"{where} is {_shown(value)}{' (a text)' if isinstance(value, str) else ''}; give a number")
     if value != value or abs(value) > MAX_MAGNITUDE:  # NaN is not equal to itself; integers may exceed any float
         raise BadInput(f"{where} is {_shown(value)}; it should be a finite number of at most {MAX_MAGNITUDE:g}")
     return float(value)

@@ -75,38 +75,45 @@ def _entry(name: str) -> Entry:
         path = catalogue.path_of(sort, name)
         if path is not None:
             return catalogue.with_bases(sort, entry(path))
-    raise unknown_name("machine", name, catalogue.known_names(*sorts))
+    raise catalogue.unknown("machine", name, *sorts)
 
 
-def _sort(found: Entry) -> Sort:
+def _sort(found: Entry, depth: int = 0) -> Sort:
     """Whether `found` describes a device or a machine. Raises BadInput for anything else."""
+    base = found.words.get("base")
     if "architecture" in found.words:
         return "device"
     if "device" in found.words or "device" in found.parts:
         return "machine"
-    base = found.words.get("base", "")
-    if base and catalogue.is_path(base):
-        return _sort(entry(Path(found.origin).parent / base))
+    if base is None:
+        raise BadInput(f"{found.origin}: neither a device (architecture), nor a machine (device), nor a change (base)")
+    if depth >= catalogue.MAX_BASES:
+        raise BadInput(f"{found.origin}: base {base!r} leads through too many files; is it a circle?")
+    if catalogue.is_path(base):
+        return _sort(entry(Path(found.origin).parent / base), depth + 1)
     sorts: tuple[Sort, ...] = ("machine", "device")
     for sort in sorts:
-        if base and catalogue.path_of(sort, base):
+        if catalogue.path_of(sort, base):
             return sort
-    if base:
-        raise BadInput(f"{found.origin}: base: {unknown_name('machine', base, catalogue.known_names(*sorts))}")
-    raise BadInput(f"{found.origin}: neither a device (architecture), nor a machine (device), nor a change (base)")
+    raise BadInput(f"{found.origin}: base: {catalogue.unknown('machine', base, *sorts)}")
 
 
 def _device(found: Entry, constants: Constants) -> Device:
     name = found.words.get("generation")
     if name is None:
         return build.device(found, None)
+    if name not in catalogue.generations() and not any(
+        key.startswith("constants.") and key.count(".") > 1 for key in found.facts
+    ):
+        known = unknown_name("generation", name, catalogue.generations())
+        raise BadInput(f"{found.origin}: {known}; or give constants of its own as constants.NAME in [[facts]]")
     if constants == "transfer" and not catalogue.has_transfer(name):
         raise BadInput(f"{found.name}: no constants of {name} were fitted without its rows; use constants='fitted'")
     return build.device(found, catalogue.generation(name, constants))
 
 
 def _link(found: Entry, constants: Constants) -> Link:
-    beside = catalogue.link_constants(found.name, constants)
+    beside = catalogue.link_constants(found, constants)
     return build.link(found if beside is None else catalogue.over(found, beside))
 
 
