@@ -13,12 +13,13 @@ _HOME = {
     "Report": "aisys.report", "Frontier": "aisys.report", "Measurement": "aisys.report", "Machine": "aisys.machine",
     "Device": "aisys.machine", "Sourced": "aisys.units", "read": "aisys.workload", "device": "aisys.machine",
     "list_devices": "aisys.machine", "list_machines": "aisys.machine", "list_workloads": "aisys.workload",
-    "list_techniques": "aisys.plugins",
+    "list_techniques": "aisys.plugins", "evaluate": "aisys.search", "evaluate_many": "aisys.search",
 }  # fmt: skip
 """Public names and the modules that they come from; classes of techniques are found by the stem of their file."""
 
 _CALLED = {
     "machine": ("aisys.machine.load", "machine"),
+    "search": ("aisys.search", "search"),
     "technique": ("aisys.plugins", "technique"),
 }
 """Rooms that are functions too."""

@@ -15,6 +15,9 @@ from aisys.plugins import technique as technique
 from aisys.report import Frontier as Frontier
 from aisys.report import Measurement as Measurement
 from aisys.report import Report as Report
+from aisys.search import evaluate as evaluate
+from aisys.search import evaluate_many as evaluate_many
+from aisys.search import search as search
 from aisys.technique.context_parallel import ContextParallel as ContextParallel
 from aisys.technique.data_parallel import DataParallel as DataParallel
 from aisys.technique.eager_attention import EagerAttention as EagerAttention
@@ -23,6 +26,7 @@ from aisys.technique.number_format import NumberFormat as NumberFormat
 from aisys.technique.optimizer_offload import OptimizerOffload as OptimizerOffload
 from aisys.technique.pipeline_parallel import PipelineParallel as PipelineParallel
 from aisys.technique.recompute import Recompute as Recompute
+from aisys.technique.serving_format import ServingFormat as ServingFormat
 from aisys.technique.tensor_parallel import TensorParallel as TensorParallel
 from aisys.technique.training_step import TrainingStep as TrainingStep
 from aisys.units import Sourced as Sourced

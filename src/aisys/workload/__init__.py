@@ -1,11 +1,13 @@
 """Readers: a graph from a published name, a configuration or a file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aisys import plugins
 from aisys.errors import BadInput
 from aisys.ir.graph import Graph
+from aisys.ir.verify import verify
 from aisys.workload.config_file import Fields
 from aisys.workload.family.gpt import GptShape, gpt_like
 from aisys.workload.hf_config import fields_of, graph_of, read_hf_config, read_transformer, with_layers
@@ -20,7 +22,8 @@ def read(
 ) -> Graph:  # fmt: skip
     """The forward graph of a workload: `tokens` new tokens in each of `batch` sequences.
 
-    source: a published name or alias (`list_workloads()`), a Hugging Face folder or config.json, or its fields.
+    source: a published name or alias (`list_workloads()`), a Hugging Face folder or config.json, or its fields; or
+    NAME or NAME:REST of an outside package's plug-in, whose `read(REST, batch=..., tokens=...)` then gives the graph.
     A name wins over a folder of that name; write `./name` for the folder. tokens None: 2048, or all that the model
     takes if fewer. cached_tokens: earlier tokens whose keys and values are kept (decode: tokens=1). num_layers:
     another depth than the source's, for reduced proxies.
@@ -29,10 +32,26 @@ def read(
     >>> read("llama-3.1-405b", num_layers=8, tokens=8192).attributes["num_layers"]
     8
     """
+    outside = _plug_in(source) if isinstance(source, str) else None
+    if outside is not None:
+        if cached_tokens or num_layers is not None:
+            raise BadInput(f"workload {source!r} of an outside package takes batch and tokens only; leave out the rest")
+        return outside(batch, tokens)
     fields = _fields(source)
     if num_layers is not None:
         fields = with_layers(fields, num_layers)
     return graph_of(read_transformer(fields), batch, tokens, cached_tokens)
+
+
+def _plug_in(source: str) -> Callable[[int, int | None], Graph] | None:
+    """The reader of an outside package that `source` names, or None."""
+    name, _, rest = source.partition(":")
+    if name not in plugins.names("workload"):
+        return None
+    if is_published(name):
+        raise BadInput(f"workload {name!r} of an outside package is a published name here; rename its entry point")
+    reader = plugins.find("workload", name)
+    return lambda batch, tokens: verify(reader(rest, batch=batch, tokens=tokens))
 
 
 def _fields(source: str | Path | Mapping[str, Any]) -> Fields:
