@@ -9,9 +9,9 @@ from aisys.plan import PlanTable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-PARTS = ("weight", "gradient", "optimizer_state", "activations", "working", "reserved")
+PARTS = ("weight", "gradient", "optimizer_state", "kv_cache", "activations", "working", "reserved")
 _LEVEL = {"none": 0, "zero1": 1, "zero2": 2, "zero3": 3}
-_SHARDED_FROM = np.array([3, 2, 1])  # ZeRO level from which weight, gradient, optimizer state is spread
+_SHARDED_FROM = np.array([3, 2, 1, 4])  # ZeRO level from which weight, gradient, optimizer state, cache is spread
 
 
 def zero_level(plans: PlanTable) -> Ints:
@@ -64,12 +64,12 @@ def device_bytes(
     state = (state_bytes / state_ways(plans)[:, None]).sum(-1)
     state[:, :, 2] *= ~plans["offload_optimizer"].astype(bool)[:, None]
     out = np.zeros((len(plans), p, len(PARTS)))
-    out[:, :, :3] = np.einsum("sb,gbr->gsr", per_stage, state)
+    out[:, :, :4] = np.einsum("sb,gbr->gsr", per_stage, state)
     held = in_flight(str(plans["schedule"][0]), p, int(plans["num_microbatches"][0]), v)
-    out[:, :, 3] = np.einsum("sb,gb->gs", per_stage, saved_bytes) * (held / v) * float(framework.activation_factor)
+    out[:, :, 4] = np.einsum("sb,gb->gs", per_stage, saved_bytes) * (held / v) * float(framework.activation_factor)
     present = per_stage[None] > 0
-    out[:, :, 4] = np.where(present, working_bytes[:, None, :], 0.0).max(-1)
+    out[:, :, 5] = np.where(present, working_bytes[:, None, :], 0.0).max(-1)
     whole = np.where(present, weights[:, None, :], 0.0).max(-1) * 2 if p == 1 else weights @ per_stage.T
-    out[:, :, 4] += np.where(zero_level(plans)[:, None] == 3, whole, 0.0)
-    out[:, :, 5] = float(framework.reserved_bytes)
+    out[:, :, 5] += np.where(zero_level(plans)[:, None] == 3, whole, 0.0)
+    out[:, :, 6] = float(framework.reserved_bytes)
     return out

@@ -20,7 +20,7 @@ from aisys.technique.number_format import NumberFormat
 from aisys.technique.recompute import Recompute
 
 Floats = NDArray[np.float64]
-ROLES = ("weight", "gradient", "optimizer_state")
+ROLES = ("weight", "gradient", "optimizer_state", "kv_cache")
 GROUPS = ("dense", "expert")
 SHARD_FIELDS = ("precision", "recompute", "tensor", "sequence_parallel", "context", "expert", "micro_batch")
 """The decisions that change what one device computes per microbatch."""
@@ -108,7 +108,9 @@ class Shop:
 
 @lru_cache(maxsize=64)
 def variant(graph: Graph, precision: str, recompute: str) -> Graph:
-    """The training graph in the number format and with the recomputation that a plan asks for."""
+    """A training graph with the number format and recomputation of a plan; a forward graph as it is."""
+    if not any(block.saved for block in graph.blocks):
+        return graph
     return Recompute(mode=recompute).apply(NumberFormat(precision=precision).apply(graph))
 
 

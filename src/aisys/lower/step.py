@@ -2,8 +2,8 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,14 @@ class Steps:
             time_s=times[0], low_s=times[1], high_s=times[2], energy_joule=times[3], peak_memory_bytes=times[4],
             memory_bytes=parts[0], breakdown_s=parts[1], reason=reason,
         )  # fmt: skip
+
+    @staticmethod
+    def join(parts: Sequence["Steps"]) -> "Steps":
+        """The plans of several results, in order."""
+        arrays = {
+            f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Steps) if f.name != "reason"
+        }
+        return Steps(**arrays, reason=[reason for p in parts for reason in p.reason])
 
 
 def evaluate_steps(shop: Shop, plans: PlanTable) -> Steps:

@@ -17,7 +17,7 @@ FIELDS = tuple(f.name for f in fields(Plan))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSpace:
-    """`choices`: decision to the values it may take; a decision that is not named takes what `default_choices` gives."""
+    """`choices`: decision to the values it may take; a decision that is not named takes its usual values."""
 
     choices: FrozenMap[str, tuple[Any, ...]] = field(default_factory=FrozenMap)
 
