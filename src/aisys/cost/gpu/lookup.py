@@ -29,8 +29,6 @@ def constants(
 
 
 @lru_cache(maxsize=1024)
-def _found(
-    gpu: Gpu, variant: str, fields: tuple[str, ...], chain: Chain
-) -> tuple[tuple[float, ...], frozenset[str]]:
+def _found(gpu: Gpu, variant: str, fields: tuple[str, ...], chain: Chain) -> tuple[tuple[float, ...], frozenset[str]]:
     values = [gpu.constant(*chain(variant, field)) for field in fields]
     return tuple(float(value) for value in values), frozenset(value.key for value in values)

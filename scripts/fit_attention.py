@@ -1,0 +1,213 @@
+"""Fits the constants of fused attention on measured/gpu_attention.csv and writes them into the catalogue.
+
+    AISYS_TABLES=FOLDER python scripts/fit_attention.py
+
+Per generation: one pooled set over all stacks (what a plan uses), and one per stack in front of it. Intervals and the
+printed errors come from folds that the fit has not seen. `<gen>.attention.transfer.toml` holds the pooled constants of
+the generation before, with an interval from what they miss by here.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from fitting import Free, changed, fit, interval, summary, tables_folder, unseen, write
+
+from aisys.cost.gpu import attention, limit
+from aisys.machine import load
+from aisys.validate.attention import op_table
+from aisys.validate.table import Table, read_table
+
+DEVICES = {"sm80": "A100-SXM4-80GB", "sm90": "H100-SXM5-80GB", "sm100": "B200-SXM"}
+SOURCE = "scripts/fit_attention.py on measured/gpu_attention.csv"
+
+FIXED = {
+    "attention.launch_s": 4e-6, "attention.exp_efficiency": 1.0, "attention.l2_bytes_per_clock_per_sm": 40.0,
+    "attention.tile_k": 64, "attention.max_splits": 128, "attention.transpose_s": 0.0, "attention.combine_s": 2e-6,
+    "attention.block_s": 2e-6, "attention.block_single_s": 2e-6, "attention.block_row_s": 0.0,
+    "attention.block_bytes_per_clock": 30.0, "attention.tail": 0.5, "attention.query_copies": 0.0,
+    "attention.cached_share": 0.4, "attention.memory_efficiency": 0.88, "attention.append_efficiency": 0.7,
+    "attention.page_s": 6e-6, "attention.token_s": 1e-9,
+    "attention.prefill.max_group": 1, "attention.decode.max_group": 1024,
+    "attention.decode.tile_q": 64, "attention.decode.tile_k": 128,
+    "attention.backward.tile_q": 64, "attention.backward.max_group": 1, "attention.backward.launch_s": 1.2e-5,
+}  # fmt: skip
+"""Structure of the kernels, and what these rows cannot tell apart. launch_s: a CUDA graph node; the rest of a serving
+stack's floor is page_s. backward: three kernels (Dao 2023)."""
+
+BACKWARD_SHARE = 0.86
+"""Backward efficiency over forward efficiency. Source: Dao 2023 (FlashAttention-2), 63 % against 73 % of peak."""
+
+OF_GENERATION = {
+    "sm80": {"attention.prefill.tile_q": 64},
+    "sm90": {"attention.prefill.tile_q": 128, "attention.exp_efficiency": 1.25},
+    "sm100": {"attention.prefill.tile_q": 128, "attention.exp_efficiency": 1.25},
+}
+"""exp_efficiency above 1: Shah et al. 2024 hide a part of the exponentials behind the multiplications."""
+
+OF_STACK = {
+    "sm80 vllm": {},
+    "sm90 vllm": {"attention.prefill.max_group": 1024, "attention.decode.max_splits": 32},
+    "trtllm": {"attention.decode.max_group": 32, "attention.decode.tile_q": 32},
+}
+"""vLLM caps the splits of FlashAttention-3 at 32 under CUDA graphs; the shared-key kernel of TensorRT-LLM takes groups
+of up to 32 heads."""
+
+_PREFILL = (
+    Free("page_s", 6e-6, 1e-6, 3e-5), Free("compute_efficiency", 0.75, 0.2, 1.1), Free("block_s", 2.5e-6, 3e-7, 1e-5),
+    Free("memory_efficiency", 0.85, 0.5, 0.97), Free("append_efficiency", 0.6, 0.1, 1.0),
+    Free("query_copies", 0.5, 0.01, 5), Free("tail", 0.5, 0.05, 1.5), Free("token_s", 1e-9, 1e-11, 1e-8),
+)  # fmt: skip
+_DECODE = (
+    Free("page_s", 6e-6, 1e-6, 3e-5), Free("block_s", 2.5e-6, 3e-7, 1e-5), Free("block_single_s", 2e-6, 3e-7, 1e-5),
+    Free("block_row_s", 2e-8, 1e-9, 3e-7), Free("block_bytes_per_clock", 25, 6, 120),
+    Free("memory_efficiency", 0.85, 0.5, 0.97), Free("cached_share", 0.4, 0.1, 1.5),
+    Free("combine_s", 2e-6, 1e-7, 1e-5), Free("append_efficiency", 0.5, 0.1, 1.0), Free("token_s", 5e-9, 1e-10, 3e-8),
+)  # fmt: skip
+_OWN = {
+    "prefill": ("page_s", "compute_efficiency", "block_s"),
+    "decode": ("page_s", "block_s", "block_bytes_per_clock", "memory_efficiency"),
+}
+"""What a kernel for another number format does not share with the 16-bit one."""
+
+_VARIANTS = {"prefill": ("fp8_kv", "fp8"), "decode": ("fp8_kv",)}
+
+
+class Rows:
+    """The rows of one device, and of one stack or all of them, as one prediction problem per phase."""
+
+    def __init__(self, table: Table, generation: str, stack: str, phase: str) -> None:
+        named = np.char.startswith(table.texts("stack"), stack)
+        mine = (table.texts("device") == DEVICES[generation]) & named & (table.texts("phase") == phase)
+        self.table = table.take(mine)
+        self.ops = op_table(self.table)
+        self.measured = self.table.numbers("us") * 1e-6
+        self.phase, self.generation = phase, generation
+        structure = OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))
+        base = {
+            **FIXED,
+            **OF_GENERATION[generation],
+            **structure,
+            "attention.error_low": 1.0,
+            "attention.error_high": 1.0,
+        }
+        self.device = changed(load.device(DEVICES[generation]), {**base, "attention.compute_efficiency": 0.75})
+        self.floor = self._floor()
+
+    def _floor(self) -> np.ndarray:
+        least = limit.work(self.ops)
+        return np.maximum(limit.compute_s(least, self.device), limit.memory_s(least, self.device))
+
+    def free(self) -> list[Free]:
+        """The constants to fit: shared ones, and those of each format that these rows hold."""
+        fields = {"prefill": _PREFILL, "decode": _DECODE}[self.phase]
+        found = [Free(f"attention.{self.phase}.{f.key}", f.prior, f.low, f.high) for f in fields]
+        if self.phase == "decode" and (self.table.texts("stack") == "vllm-0.14.0").any() and self.generation == "sm80":
+            found.append(Free("attention.decode.transpose_s", 6e-6, 1e-7, 2e-5))
+        formats = {f"{m}.{kv}" for m, kv in zip(self.ops["math"], self.ops["kv_dtype"], strict=True)}
+        for variant in _VARIANTS[self.phase]:
+            if {"fp8_kv": "bf16.fp8", "fp8": "fp8.fp8"}[variant] in formats:
+                found += [
+                    Free(f"attention.{self.phase}.{variant}.{f.key}", f.prior, f.low, f.high)
+                    for f in fields if f.key in _OWN[self.phase]
+                ]  # fmt: skip
+        return found
+
+    def predict(self, values: Mapping[str, float], rows: np.ndarray) -> np.ndarray:
+        """Predicted seconds of the chosen rows."""
+        time_s = attention.time(self.ops.take(rows), changed(self.device, values), "analytic").time_s
+        return np.maximum(time_s, self.floor[rows])
+
+
+def main() -> None:
+    """Fits every generation and writes its files."""
+    table = read_table(tables_folder() / "gpu_attention.csv")
+    pooled: dict[str, dict[str, float]] = {}
+    every_error: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
+    for generation, name in DEVICES.items():
+        stacks = sorted({s.split("-")[0] for s in table.take(table.texts("device") == name).texts("stack")})
+        own: dict[str, float] = {}
+        for stack in ("", *stacks):
+            values: dict[str, float] = {}
+            for phase in ("prefill", "decode"):
+                rows = Rows(table, generation, stack, phase)
+                guess = unseen(rows.predict, rows.measured, rows.free())
+                print(generation, stack or "pooled", phase, summary(rows.measured, guess), flush=True)
+                values |= fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
+                values |= _interval(f"attention.{phase}", rows.measured, guess)
+                if stack:
+                    every_error[phase].append(np.abs(guess / rows.measured - 1))
+                    values |= OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))
+            if stack:
+                own |= {f"stack.{stack}.{key}": value for key, value in values.items()}
+            else:
+                pooled[generation] = values
+        _write(generation, pooled[generation], own, _limit_interval(table, generation))
+    for phase, errors in every_error.items():
+        print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(errors).mean():.1f} %")
+    _transfers(table, pooled)
+
+
+def _interval(prefix: str, measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    low, high = interval(measured, predicted)
+    return {f"{prefix}.error_low": low, f"{prefix}.error_high": high}
+
+
+def _limit_interval(table: Table, generation: str) -> dict[str, float]:
+    ratio = np.concatenate(
+        [r.measured / r.floor for r in (Rows(table, generation, "", p) for p in ("prefill", "decode"))]
+    )
+    low, high = np.quantile(ratio, [0.05, 0.95])
+    return {"attention.limit.error_low": float(low), "attention.limit.error_high": float(high)}
+
+
+def _structure(generation: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Constants that no row here decides."""
+    efficiency = values["attention.prefill.compute_efficiency"]
+    return {
+        **FIXED, **OF_GENERATION[generation], "attention.compute_efficiency": efficiency,
+        "attention.backward.compute_efficiency": BACKWARD_SHARE * efficiency,
+        "attention.backward.block_s": values["attention.prefill.block_s"],
+        "attention.error_low": values["attention.prefill.error_low"],
+        "attention.error_high": values["attention.prefill.error_high"],
+    }  # fmt: skip
+
+
+def _write(generation: str, pooled: dict[str, float], own: dict[str, float], light: dict[str, float]) -> None:
+    device = DEVICES[generation]
+    write(
+        f"{generation}.attention",
+        [
+            (
+                "structure of the kernels; Dao 2023, Shah et al. 2024, documentation of vLLM and TensorRT-LLM",
+                "assumed",
+                _structure(generation, pooled),
+            ),
+            (f"{SOURCE} ({device})", "fitted", {**pooled, **light, **own}),
+        ],
+    )
+
+
+def _transfers(table: Table, pooled: dict[str, dict[str, float]]) -> None:
+    for before, generation in (("sm80", "sm90"), ("sm90", "sm100")):
+        values = dict(pooled[before])
+        for phase in ("prefill", "decode"):
+            rows = Rows(table, generation, "", phase)
+            guess = rows.predict(values, np.arange(len(rows.measured)))
+            print(f"{before} constants on {generation} {phase}:", summary(rows.measured, guess))
+        values = {**values, **{k: v for k, v in _widened(values).items()}}
+        write(
+            f"{generation}.attention.transfer",
+            [
+                ("structure of the kernels; Dao 2023, Shah et al. 2024", "assumed", _structure(generation, values)),
+                (f"{SOURCE}, fitted on {DEVICES[before]} alone", "fitted", values),
+            ],
+        )
+
+
+def _widened(values: Mapping[str, float]) -> dict[str, float]:
+    """Intervals of another generation, twice as wide in log: no row of this one may say."""
+    return {key: value**2 for key, value in values.items() if "error_" in key}
+
+
+if __name__ == "__main__":
+    main()

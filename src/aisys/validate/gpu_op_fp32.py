@@ -1,0 +1,57 @@
+"""Predicts tables of kind gpu_op_fp32: single PyTorch kernels in fp32 without TF32.
+
+Columns: device, op, B, M, N, K, H, us. linear and bmm: [B] C[M,N] = A[M,K] B[K,N]; others: B rows of H columns.
+"""
+
+import numpy as np
+
+from aisys.cost import Tier
+from aisys.ir import OpTable
+from aisys.validate.gpu_rows import Part, predict_parts
+from aisys.validate.prediction import Options, Prediction
+from aisys.validate.table import Table
+
+FUNCTIONS = {
+    "add": ("add", 2), "mul": ("mul", 2), "relu": ("relu", 1), "gelu": ("gelu", 1), "tanh": ("tanh", 1),
+    "ln": ("layernorm", 1), "softmax": ("softmax", 1),
+}  # fmt: skip
+"""Op name to the function it computes and the number of tensors it reads; each writes one."""
+
+
+def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:
+    """The op of every row, and the rows that no rule covers."""
+    names = table.texts("op")
+    matmuls = np.flatnonzero(np.isin(names, ("linear", "bmm")))
+    streams = np.flatnonzero(np.isin(names, list(FUNCTIONS)))
+    found = []
+    if len(matmuls):
+        found.append(Part(rows=matmuls, ops=_matmul(table.take(matmuls))))
+    if len(streams):
+        found.append(Part(rows=streams, ops=_stream(table.take(streams))))
+    unknown = np.flatnonzero(~np.isin(names, ("linear", "bmm", *FUNCTIONS)))
+    known = ", ".join(("linear", "bmm", *FUNCTIONS))
+    return found, [(int(row), f"op {str(names[row])!r} has no rule; known: {known}") for row in unknown]
+
+
+def _matmul(table: Table) -> OpTable:
+    return OpTable.of(
+        "matmul", batch=table.counts("B"), m=table.counts("M"), n=table.counts("N"), k=table.counts("K"),
+        b_is_weight=table.texts("op") == "linear", a_dtype="fp32", b_dtype="fp32", out_dtype="fp32", math="fp32",
+    )  # fmt: skip
+
+
+def _stream(table: Table) -> OpTable:
+    rows, cols = table.counts("B"), table.counts("H")
+    names = table.texts("op")
+    reads = np.array([FUNCTIONS[str(name)][1] for name in names])
+    bytes_each = 4.0 * rows * cols
+    return OpTable.of(
+        "stream", read_bytes=reads * bytes_each, write_bytes=bytes_each, flop=0, rows=rows, cols=cols,
+        function=[FUNCTIONS[str(name)][0] for name in names], dtype="fp32",
+    )  # fmt: skip
+
+
+def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
+    """The time of every row in us."""
+    found, unknown = parts(table)
+    return predict_parts(table, found, tier=tier, options=options, group_columns=("device", "op"), skipped=unknown)

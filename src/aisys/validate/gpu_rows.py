@@ -1,0 +1,109 @@
+"""Prices the rows of a measured table as one or several ops each, on the device and the stack that each row names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.cost import CostTable, Tier, cost
+from aisys.cost.gpu import stack as stacks
+from aisys.errors import AisysError
+from aisys.ir import OpTable
+from aisys.machine import Device, Gpu, load
+from aisys.units import MICRO
+from aisys.validate.prediction import Floats, Options, Prediction
+from aisys.validate.table import Table
+
+_FORMATS = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """One op of some rows: `rows` are indices into the measured table, one per row of `ops`."""
+
+    rows: NDArray[np.int64]
+    ops: OpTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    time_s: Floats
+    low_s: Floats
+    high_s: Floats
+
+
+def every(ops: OpTable) -> Part:
+    """A part that stands for all rows of the table."""
+    return Part(rows=np.arange(len(ops)), ops=ops)
+
+
+def format_names(names: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Names of number formats as frameworks write them, in ours.
+
+    >>> format_names(np.array(["bfloat16", "fp8"])).tolist()
+    ['bf16', 'fp8']
+    """
+    known = {str(name): _FORMATS.get(str(name).lower(), str(name).lower()) for name in np.unique(names)}
+    return np.array([known[str(name)] for name in names], dtype=np.str_)
+
+
+def predict_parts(
+    table: Table,
+    parts: Sequence[Part],
+    *,
+    tier: Tier,
+    options: Options,
+    group_columns: tuple[str, ...],
+    skipped: Sequence[tuple[int, str]] = (),
+) -> Prediction:
+    """The summed time of every row's parts beside its column `us`; intervals add up as if errors went together.
+
+    A row of an unknown device, or with an op that its device has no model for, is skipped with that reason.
+    """
+    sums = _Sums(*(np.zeros(len(table)) for _ in range(3)))
+    reasons = dict(skipped)
+    devices = table.texts("device")
+    stack_of = table.texts("stack") if table.has("stack") else np.full(len(table), "")
+    for name in np.unique(devices):
+        try:
+            device = load.device(str(name), constants=options.constants)
+            if not isinstance(device.architecture, Gpu):
+                raise AisysError(f"{name} is not a GPU; its ops have no row here")
+        except AisysError as error:
+            reasons |= {int(row): str(error) for row in np.flatnonzero(devices == name)}
+            continue
+        for stack in np.unique(stack_of[devices == name]):
+            chosen = (devices == name) & (stack_of == stack)
+            under = stacks.under(device, str(stack)) if stack else device
+            for part in parts:
+                mine = chosen[part.rows]
+                if mine.any():
+                    _add(sums, reasons, part.rows[mine], part.ops.take(mine), under, tier)
+    measured = table.numbers("us", above=0.0) * MICRO
+    left_out = np.array(sorted(reasons), dtype=np.int64)
+    for values in (sums.time_s, sums.low_s, sums.high_s):
+        values[left_out] = np.nan
+    return Prediction(
+        predicted=sums.time_s / MICRO, measured=measured / MICRO, low=sums.low_s / MICRO, high=sums.high_s / MICRO,
+        skipped=tuple(sorted(reasons.items())), group_columns=group_columns,
+    )  # fmt: skip
+
+
+def _add(
+    sums: _Sums, reasons: dict[int, str], rows: NDArray[np.int64], ops: OpTable, device: Device, tier: Tier
+) -> None:
+    """Adds the price of `ops` to their rows; where one of them has no price, the others still get theirs."""
+    try:
+        priced: CostTable = cost(ops, device, tier=tier)
+    except AisysError as error:
+        if len(rows) == 1:
+            reasons[int(rows[0])] = str(error)
+            return
+        half = len(rows) // 2
+        for some in (np.arange(half), np.arange(half, len(rows))):
+            _add(sums, reasons, rows[some], ops.take(some), device, tier)
+        return
+    np.add.at(sums.time_s, rows, priced.time_s)
+    np.add.at(sums.low_s, rows, priced.time_s * priced.error_low)
+    np.add.at(sums.high_s, rows, priced.time_s * priced.error_high)
