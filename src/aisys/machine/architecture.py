@@ -26,9 +26,7 @@ class Gpu:
     def peak_flop_per_s(self, math: str) -> Sourced:
         """Dense peak of number format `math`. Raises Unsupported where the device has none."""
         if math not in self.flop_per_s:
-            raise Unsupported(
-                f"a {self.generation} GPU has no {math} arithmetic; it has {', '.join(self.flop_per_s)}"
-            )
+            raise Unsupported(f"a {self.generation} GPU has no {math} arithmetic; it has {', '.join(self.flop_per_s)}")
         return self.flop_per_s[math]
 
     def constant(self, *names: str) -> Sourced:

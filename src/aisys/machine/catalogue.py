@@ -40,9 +40,9 @@ def path_of(sort: Sort, name: str) -> Path | None:
     direct = FOLDER / sort / f"{name}.toml"
     if _NAME.fullmatch(name) and direct.is_file():
         return direct
-    wanted = _plain(name)
+    wanted = plain(name)
     for known, stem in (*((n, n) for n in names(sort)), *aliases(sort).items()):
-        if _plain(known) == wanted:
+        if plain(known) == wanted:
             return FOLDER / sort / f"{stem}.toml"
     return None
 
@@ -62,9 +62,9 @@ def find(sort: Sort, name: str, folder: Path | None = None) -> Entry:
 
 def unknown(what: str, name: str, *sorts: Sort) -> UnknownName:
     """An UnknownName with the nearest names and aliases of `sorts`."""
-    plain = {known for sort in sorts for known in names(sort)}
-    every = plain | {alias.lower() for sort in sorts for alias in aliases(sort)}
-    return unknown_name(what, name, every if get_close_matches(name.lower(), every, cutoff=0.5) else plain)
+    short = {known for sort in sorts for known in names(sort)}
+    every = short | {alias.lower() for sort in sorts for alias in aliases(sort)}
+    return unknown_name(what, name, every if get_close_matches(name.lower(), every, cutoff=0.5) else short)
 
 
 def with_bases(sort: Sort, first: Entry, depth: int = 0) -> Entry:
@@ -161,5 +161,6 @@ def _stems(folder: Path) -> list[str]:
     return [name.removesuffix(".toml") for name in os.listdir(folder) if name.endswith(".toml")]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """`name` as it is compared: its letters and digits, in one case."""
     return "".join(character for character in name.casefold() if character.isalnum())
