@@ -1,0 +1,38 @@
+"""Writing answers to a folder: all of the files or none of them."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from aisys.errors import BadInput
+
+PARTIAL = ".partial"
+
+
+def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path, ...]:
+    """Write each entry of `contents` (file name to text or bytes) into `folder`, replacing older files of those names.
+
+    Every file is first written beside its place and renamed when all are complete.
+    Raises BadInput, in one sentence and with nothing new left behind, where the folder cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    partial = {folder / name: folder / f"{name}{PARTIAL}" for name in contents}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for (target, draft), content in zip(partial.items(), contents.values(), strict=True):
+            if target.is_dir():
+                raise IsADirectoryError(21, "is a folder", str(target))
+            draft.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        for target, draft in partial.items():
+            os.replace(draft, target)
+    except OSError as error:
+        for draft in partial.values():
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        reason = error.strerror or type(error).__name__
+        raise BadInput(f"cannot write to {folder} ({reason}); give another folder with --out") from None
+    return tuple(partial)

@@ -1,0 +1,90 @@
+"""Plans and answers in words: the short form of a plan, and the one sentence that a search comes to."""
+
+from aisys.plan import Plan
+from aisys.report.parts import part
+from aisys.report.quantity import gigabytes, interval, number, percent, seconds
+from aisys.report.types import Frontier, Report
+
+SHARDING = {"none": "replicated", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
+
+
+def degrees(plan: Plan) -> str:
+    """The parallel degrees that are more than one, in the field's short words.
+
+    >>> degrees(Plan(tensor=4, pipeline=2, data=8, sequence_parallel=True, sharding="zero1"))
+    'TP 4 + SP, PP 2, DP 8 (ZeRO-1)'
+    """
+    words = []
+    if plan.tensor > 1:
+        words.append(f"TP {plan.tensor}" + (" + SP" if plan.sequence_parallel else ""))
+    if plan.pipeline > 1:
+        words.append(f"PP {plan.pipeline}" + (f" x {plan.interleave} chunks" if plan.interleave > 1 else ""))
+    if plan.context > 1:
+        words.append(f"CP {plan.context}")
+    if plan.expert > 1:
+        words.append(f"EP {plan.expert}")
+    if plan.data > 1:
+        words.append(f"DP {plan.data}" + (f" ({SHARDING[plan.sharding]})" if plan.sharding != "none" else ""))
+    return ", ".join(words) or "one device"
+
+
+def details(plan: Plan, goal: str) -> str:
+    """The decisions beside the degrees: microbatches, recomputation, number format, offload.
+
+    >>> details(Plan(micro_batch=2, num_microbatches=16, recompute="selective"), "train")
+    'microbatch 2 x 16, selective recompute, bf16'
+    """
+    words = [f"microbatch {plan.micro_batch} x {plan.num_microbatches}" if goal == "train" else _batch(plan)]
+    if goal == "train":
+        words.append("no recompute" if plan.recompute == "none" else f"{plan.recompute} recompute")
+        if plan.pipeline > 1 and plan.schedule != "1f1b":
+            words.append(plan.schedule)
+    words.append(plan.precision)
+    if plan.offload_optimizer:
+        words.append("optimizer on the host")
+    return ", ".join(words)
+
+
+def _batch(plan: Plan) -> str:
+    return f"batch {plan.global_batch}"
+
+
+def summary(frontier: Frontier) -> str:
+    """The answer in one sentence: the best plan, what it takes, and what bounds it."""
+    if not frontier.reports:
+        return (
+            f"Nothing fits: none of {frontier.num_evaluated + frontier.num_pruned:,} plans can {verb(frontier.goal)} "
+            f"{frontier.workload} on {frontier.machine}."
+        )
+    best = frontier.reports[0]
+    subject = "" if frontier.num_evaluated <= 1 else f"Best of {frontier.num_evaluated:,} plans: "
+    return f"{subject}{degrees(best.plan)}, {details(best.plan, best.goal)} {_takes(best)}."
+
+
+def verb(goal: str) -> str:
+    """`train` or `serve`."""
+    return "train" if goal == "train" else "serve"
+
+
+def unit_of_time(goal: str) -> str:
+    """What `Report.time_s` is the time of."""
+    return "step" if goal == "train" else "token"
+
+
+def _takes(report: Report) -> str:
+    span = interval(report.low_s, report.high_s)
+    words = f"takes {seconds(report.time_s)} per {unit_of_time(report.goal)} (90 %: {span})"
+    if report.goal != "train" and "ttft_s" in report.metrics:
+        words += f" after {seconds(report.metrics['ttft_s'])} to the first token"
+    words += f", {number(report.throughput_per_s)} tokens/s"
+    if "mfu" in report.metrics:
+        words += f" at {percent(report.metrics['mfu'])} of peak"
+    share = report.peak_memory_bytes / report.capacity_bytes if report.capacity_bytes else float("nan")
+    words += f", {gigabytes(report.peak_memory_bytes)} per device ({percent(share, 2)} of capacity)"
+    return f"{words}; most time goes to {part(report.bound).label}"
+
+
+def joule_per_million(report: Report) -> float:
+    """Energy of a million tokens, all devices."""
+    per_second = report.energy_joule / report.time_s
+    return per_second / report.throughput_per_s * 1e6 if report.throughput_per_s else float("nan")
