@@ -40,6 +40,7 @@ def test_several_nodes_add_one_network_tier_and_change_nothing_inside(name: str,
     assert list(several.mesh) == [*node.mesh, "network"]
     assert several.device is node.device
     assert {tier: several.links[tier] for tier in node.links} == dict(node.links)
+    assert (several.host, several.host_link) == (node.host, node.host_link)
     assert machine(f"{name}*1") == node
 
 
@@ -53,7 +54,7 @@ def test_a_number_of_devices_is_met_exactly_or_refused(name: str, num_devices: i
         assert num_devices % node.num_devices != 0
     else:
         assert part.num_devices == num_devices
-        assert all(part.links[tier] for tier in part.mesh)
+        assert set(part.links) == set(part.mesh)
         assert all(part.mesh[tier] <= node.mesh[tier] for tier in part.mesh if tier != "network")
 
 

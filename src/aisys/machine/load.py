@@ -4,6 +4,7 @@ docs/machines.md shows how to write one. Results are cached by the content of th
 while no file changes.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def _node(found: Entry, constants: Constants) -> tuple[Machine, Link | None]:
     links = {tier: _link(_part(found, "link", f"links.{tier}"), constants) for tier in tiers}
     node = Machine(
         name=found.name, device=_device(_part(found, "device", "device"), constants), mesh=FrozenMap(mesh),
-        links=FrozenMap({tier: links[tier] for tier in (*mesh, HOST) if tier in links}),
+        links=FrozenMap({tier: links[tier] for tier in mesh}), host_link=links.get(HOST),
         host=_device(_part(found, "device", "host"), constants) if has_host else None,
     )  # fmt: skip
     return node, links.get(NETWORK) if NETWORK not in mesh else None
@@ -197,6 +198,5 @@ def _resized(node: Machine, network: Link | None, spec: str, num_nodes: int, num
                 f"{spec!r}: {node.name} names no network to join {rest} of it; add links.network to its file"
             )
         mesh, links = {**mesh, NETWORK: rest}, {**links, NETWORK: network}
-    links |= {HOST: node.links[HOST]} if HOST in node.links else {}
     name = f"{node.name}*{rest}" if rest > 1 else f"{node.name} ({wanted} devices)"
-    return Machine(name=name, device=node.device, mesh=FrozenMap(mesh), links=FrozenMap(links), host=node.host)
+    return replace(node, name=name, mesh=FrozenMap(mesh), links=FrozenMap(links))

@@ -45,7 +45,8 @@ def _machine(machine: Machine) -> Iterator[str]:
         yield '\n[[facts]]\nsource = "the machine\'s own shape"\nkind = "datasheet"'
         yield from (f"mesh.{tier} = {extent}" for tier, extent in machine.mesh.items())
     yield from _table(machine.device, "device.")
-    for tier, link in machine.links.items():
+    links = dict(machine.links) | ({"host": machine.host_link} if machine.host_link else {})
+    for tier, link in links.items():
         yield from _table(link, f"links.{tier}.")
     if machine.host is not None:
         yield from _table(machine.host, "host.")

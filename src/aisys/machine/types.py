@@ -53,10 +53,10 @@ class Link:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """`mesh`: tier name to the number of members, innermost first (`{"node": 8, "network": 16}` is 128 devices);
-    `links`: tier name to the link between those members; `links["host"]`, where it is known, joins one device and its
-    host. Every position of the mesh holds one `device`. A single device has an empty mesh.
+    `links`: tier name to the link between those members. Every position of the mesh holds one `device`; a single
+    device has an empty mesh.
 
-    `host`: the processor that drives the devices of one node, or None.
+    `host`: the processor that drives the devices of one node, or None; `host_link`: from one device to it.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Machine:
     mesh: FrozenMap[str, int]
     links: FrozenMap[str, Link]
     host: Device | None = None
+    host_link: Link | None = None
 
     @property
     def num_devices(self) -> int:
