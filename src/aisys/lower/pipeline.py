@@ -45,10 +45,13 @@ def slots(name: str, num_stages: int, num_microbatches: int, interleave: int) ->
     return np.stack([order(s, num_stages, num_microbatches, interleave) for s in range(num_stages)])
 
 
-def program(times: PipelineTimes) -> Program:
-    """The step as tasks: resource s computes stage s; resources p + s and 2p + s carry its sends."""
+def program(times: PipelineTimes, table: Slots | None = None) -> Program:
+    """The step as tasks: resource s computes stage s; resources p + s and 2p + s carry its sends.
+
+    table: the slots of every stage as `slots` gives them; None takes those of the schedule that `times` names.
+    """
     p, m, v = times.num_stages, times.num_microbatches, times.interleave
-    table = slots(times.schedule, p, m, v)
+    table = slots(times.schedule, p, m, v) if table is None else table
     num_slots = table.shape[1]
     stage = np.repeat(np.arange(p), num_slots)
     is_backward, chunk, part = table.reshape(-1, 3).T

@@ -2,11 +2,17 @@
 
 import numpy as np
 
+from aisys.errors import CannotApply
 from aisys.lower.schedule import Slots
 
 
 def order(stage: int, num_stages: int, num_microbatches: int, interleave: int) -> Slots:
-    """Warm-up forwards, then forward and backward in turn. Source: Narayanan et al. 2019 (PipeDream-flush)."""
+    """Warm-up forwards, then forward and backward in turn.
+
+    Source: Narayanan et al. 2019 (PipeDream-flush). Raises CannotApply for interleave above 1.
+    """
+    if interleave > 1:
+        raise CannotApply(f"one_f_one_b schedule: a stage is one chunk, not {interleave}; use interleaved")
     warmup = min(num_stages - stage - 1, num_microbatches)
     return in_turn(np.arange(num_microbatches), np.arange(num_microbatches), warmup, 1, num_stages)
 

@@ -1,0 +1,10 @@
+"""Conformance kits: what every plug-in of a kind promises, as functions that raise ContractBroken where it does not.
+
+An outside package calls the kit of its kind from one test; AISys runs the same kits on its own plug-ins.
+"""
+
+from aisys.testing.contract import ContractBroken
+from aisys.testing.schedule import check_schedule
+from aisys.testing.workload import check_workload
+
+__all__ = ["ContractBroken", "check_schedule", "check_workload"]
