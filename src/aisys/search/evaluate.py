@@ -1,11 +1,11 @@
 """One plan, or many, evaluated on a machine."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from aisys.cost import Tier
 from aisys.errors import BadInput, CannotApply, DoesNotFit
 from aisys.frozen import FrozenMap
 from aisys.ir import Graph
@@ -19,32 +19,33 @@ from aisys.report import Report
 from aisys.search import serving
 from aisys.search.op_lines import op_lines
 from aisys.search.provenance import all_sources, sources
-from aisys.search.question import Question, ask, shop
+from aisys.search.question import Method, Question, Serving, ask, shop
+from aisys.units import GiB
 
-GiB = 2**30
+ANALYTIC = Method()
 
 
 def evaluate(
-    graph: Graph, machine: Machine, *, techniques: Sequence[Any] = (), plan: Plan | None = None, framework: str = "",
-    tier: Tier = "analytic", decode: Graph | None = None,
+    workload: Graph | Serving, machine: Machine, *, techniques: Sequence[Any] = (), plan: Plan | None = None,
+    method: Method = ANALYTIC,
 ) -> Report:  # fmt: skip
     """Time, energy, memory and price of one plan, with where the time goes.
 
-    graph: a forward graph whose batch is the global batch; TrainingStep among the techniques makes it a training
-    step, without it `graph` is the prefill and `decode` the graph of one decode step after it. plan: the plan; without one, the fastest plan that fits
-    among those that the techniques leave. framework: name in the catalogue; "" takes the machine's usual one.
+    workload: a graph whose batch is the global batch, with TrainingStep among the techniques; or a Serving.
+    plan: without one, the fastest plan that fits among those that the techniques leave.
     Raises CannotApply where the plan cannot be, DoesNotFit where no plan fits.
+
+    >>> import aisys
+    >>> graph = aisys.read("llama-3.1-8b", batch=128, tokens=8192)
+    >>> report = aisys.evaluate(graph, aisys.machine("dgx-h100"), techniques=[aisys.TrainingStep()])
+    >>> report.goal, report.plan.num_devices
+    ('train', 8)
     """
-    question = ask(graph, machine, techniques, framework_name=framework, tier=tier, decode=decode)
+    question = ask(workload, machine, techniques, method)
     if question.goal == "infer":
         return serving.evaluate(question, plan)
     if plan is None:
-        table = training_plans(question.space, machine, question.batch, len(graph.layers) - 2)
-        if not len(table):
-            raise CannotApply(
-                f"no plan uses all {machine.num_devices} devices of {machine.name} for a batch of {question.batch}; "
-                "change the batch, the number of devices or a degree"
-            )
+        table = possible_plans(question)
         steps = evaluate_steps(shop(question), table)
         fits = steps.peak_memory_bytes <= float(machine.device.main_memory.capacity_bytes)
         if not fits.any():
@@ -59,14 +60,25 @@ def evaluate(
 
 
 def evaluate_many(
-    graph: Graph, machine: Machine, plans: PlanTable, *, techniques: Sequence[Any] = (), framework: str = "",
-    tier: Tier = "analytic",
-) -> Steps:  # fmt: skip
-    """Every plan of `plans` as one training step of `graph`: arrays [plans]. `evaluate` is its one-row case.
+    workload: Graph, machine: Machine, plans: PlanTable, *, techniques: Sequence[Any] = (), method: Method = ANALYTIC
+) -> Steps:
+    """Every plan of `plans` as one training step: arrays [plans]. `evaluate` is its one-row case.
 
     A plan that cannot be has infinite time and a reason. Whether memory suffices is left to the caller.
     """
-    return evaluate_steps(shop(ask(graph, machine, techniques, framework_name=framework, tier=tier)), plans)
+    return evaluate_steps(shop(ask(workload, machine, techniques, method)), plans)
+
+
+def possible_plans(question: Question) -> PlanTable:
+    """The training plans of the question's space. Raises CannotApply where there is none."""
+    machine = question.machine
+    plans = training_plans(question.space, machine, question.batch, len(question.graph.layers) - 2)
+    if not len(plans):
+        raise CannotApply(
+            f"no plan uses all {machine.num_devices} devices of {machine.name} for a batch of {question.batch}; "
+            "change the batch, the number of devices or a degree"
+        )
+    return plans
 
 
 def train_report(question: Question, plan: Plan) -> Report:
@@ -125,7 +137,7 @@ def _assumptions(question: Question, plan: Plan) -> tuple[str, ...]:
     device = question.machine.device
     out = [
         f"framework {question.framework.name}: {question.framework.compute_factor.kind} constants",
-        f"price {float(device.price_usd_per_hour):.2f} USD per hour and {device.name} ({device.price_usd_per_hour.kind})",
+        f"{device.name} costs {float(device.price_usd_per_hour):.2f} USD per hour ({device.price_usd_per_hour.kind})",
         "experts are loaded evenly" if any("expert" in op.space for b in question.graph.blocks for op in b.ops) else "",
         "every device runs at the same speed and no link is shared with other jobs",
     ]
@@ -158,10 +170,7 @@ def _smallest_change(question: Question, table: PlanTable) -> str:
             wider = load.machine(f"{name}*{num_nodes}")
         except (BadInput, CannotApply):
             break
-        asked = Question(
-            graph=question.graph, space=question.space, machine=wider, framework=question.framework,
-            tier=question.tier, goal=question.goal, batch=question.batch, tokens=question.tokens,
-        )  # fmt: skip
+        asked = replace(question, machine=wider)
         plans = training_plans(asked.space, wider, asked.batch, len(asked.graph.layers) - 2)
         if not len(plans):
             continue

@@ -14,6 +14,25 @@ from aisys.machine import Machine
 from aisys.plan.space import PlanSpace
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A served workload: `prefill` reads the prompts, `decode` is one step after them, with their keys and values kept.
+
+    Both graphs hold the same batch.
+    """
+
+    prefill: Graph
+    decode: Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How to estimate: the tier of cost models, and the framework ("" takes the machine's usual one)."""
+
+    tier: Tier = "analytic"
+    framework: str = ""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Question:
     """graph: with every applying technique applied. space: narrowed by every constraining one.
@@ -38,29 +57,31 @@ class Question:
         return Setting(graph=self.graph, machine=self.machine, framework=self.framework, tier=self.tier)
 
 
-def ask(
-    graph: Graph, machine: Machine, techniques: Sequence[Any] = (), *, framework_name: str = "", tier: Tier = "analytic",
-    decode: Graph | None = None,
-) -> Question:  # fmt: skip
+def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], method: Method) -> Question:
     """Apply the techniques in order: those that decide something narrow the plan space, the others change the graph.
 
-    Raises BadInput for an object that is no technique, CannotApply where one does not fit.
+    Raises BadInput for an object that is no technique and for a forward graph without its decode step, CannotApply
+    where a technique does not fit.
     """
+    graphs = [workload] if isinstance(workload, Graph) else [workload.prefill, workload.decode]
     space = PlanSpace()
     for technique in techniques:
         if hasattr(technique, "constrain"):
             space = technique.constrain(space)
         elif hasattr(technique, "apply"):
-            graph = technique.apply(graph)
-            decode = decode and technique.apply(decode)
+            graphs = [technique.apply(graph) for graph in graphs]
         else:
             raise BadInput(f"{technique!r} is no technique: it has neither apply nor constrain")
-    trains = any(op.phase != "forward" for block in graph.blocks for op in block.ops)
+    trains = any(op.phase != "forward" for block in graphs[0].blocks for op in block.ops)
+    if not trains and len(graphs) == 1:
+        raise BadInput(f"{graphs[0].name!r} does not train; add TrainingStep(), or give Serving(prefill, decode)")
+    if len({extent(graph, "batch") for graph in graphs}) > 1:
+        raise BadInput(f"prefill and decode of {graphs[0].name!r} hold different batches; read both with one batch")
     goal = "train" if trains else "infer"
-    name = framework_name or usual_framework(machine, goal)
     return Question(
-        graph=graph, space=space, machine=machine, framework=framework(name), tier=tier, goal=goal,
-        batch=extent(graph, "batch"), tokens=extent(graph, "token"), decode=decode,
+        graph=graphs[0], space=space, machine=machine, goal=goal, tier=method.tier,
+        framework=framework(method.framework or usual_framework(machine, goal)), batch=extent(graphs[0], "batch"),
+        tokens=extent(graphs[0], "token"), decode=graphs[1] if len(graphs) > 1 else None,
     )  # fmt: skip
 
 

@@ -6,18 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aisys.cost import Tier
-from aisys.errors import CannotApply, unknown_name
+from aisys.errors import BadInput, DoesNotFit, unknown_name
 from aisys.ir import Graph
 from aisys.lower.step import Steps, evaluate_steps
 from aisys.machine import Machine
 from aisys.plan import PlanTable
-from aisys.plan.space import training_plans
 from aisys.report import Frontier
 from aisys.search import serving
-from aisys.search.evaluate import GiB, does_not_fit, train_report
+from aisys.search.evaluate import ANALYTIC, does_not_fit, possible_plans, train_report
 from aisys.search.pareto import pareto
-from aisys.search.question import Question, ask, shop
+from aisys.search.question import Method, Question, Serving, ask, shop
+from aisys.units import GiB
 
 OBJECTIVES = ("time_s", "energy_joule", "peak_memory_bytes")
 BATCH_OF_PLANS = 4096
@@ -26,32 +25,32 @@ Floats = NDArray[np.float64]
 
 
 def search(
-    graph: Graph, machine: Machine, *, techniques: Sequence[Any] = (), objectives: Sequence[str] = ("time_s", "energy_joule"),
-    top: int = 10, framework: str = "", tier: Tier = "analytic", progress: Progress | None = None,
-    decode: Graph | None = None, at_most: Mapping[str, float] | None = None,
+    workload: Graph | Serving, machine: Machine, *, techniques: Sequence[Any] = (),
+    objectives: Sequence[str] = OBJECTIVES[:2], at_most: Mapping[str, float] | None = None, top: int = 10,
+    method: Method = ANALYTIC, progress: Progress | None = None,
 ) -> Frontier:  # fmt: skip
     """The `top` fastest plans that fit, those on the Pareto front of `objectives`, and what rules out the others.
 
-    A forward graph is served: it is the prefill, `decode` the graph of one decode step, and `at_most` holds limits
-    in seconds by name (ttft_s, tpot_s). Every plan of the space is evaluated; `progress(done, total)` is called between batches of plans.
+    workload: as in `evaluate`. at_most: limits in seconds by name: time_s of a training step, ttft_s or tpot_s of a
+    Serving. Every plan of the space is evaluated; `progress(done, total)` is called between batches of plans.
     Raises DoesNotFit where no plan fits, with the bytes that are missing and the smallest change that fits.
     """
     for name in objectives:
         if name not in OBJECTIVES:
             raise unknown_name("objective", name, OBJECTIVES)
-    question = ask(graph, machine, techniques, framework_name=framework, tier=tier, decode=decode)
+    question = ask(workload, machine, techniques, method)
+    limits = _limits(question, at_most or {})
     if question.goal == "infer":
-        return serving.search(question, tuple(objectives), top, at_most or {})
-    plans = training_plans(question.space, machine, question.batch, len(graph.layers) - 2)
-    if not len(plans):
-        raise CannotApply(
-            f"no plan uses all {machine.num_devices} devices of {machine.name} for a batch of {question.batch}; "
-            "change the batch, the number of devices or a degree"
-        )
+        return serving.search(question, tuple(objectives), top, limits)
+    plans = possible_plans(question)
     steps = evaluate_in_batches(question, plans, progress)
     fits = steps.peak_memory_bytes <= float(machine.device.main_memory.capacity_bytes)
     if not fits.any():
         raise does_not_fit(question, plans, steps)
+    if "time_s" in limits and float(steps.time_s[fits].min()) > limits["time_s"]:
+        best = float(steps.time_s[fits].min())
+        limit = limits["time_s"]
+        raise DoesNotFit(f"no plan on {machine.name} keeps time_s at most {limit:.6g} s: the best takes {best:.6g} s")
     values = np.column_stack([getattr(steps, name) for name in objectives])
     rows = np.flatnonzero(fits)
     order = rows[np.argsort(steps.time_s[rows], kind="stable")]
@@ -60,12 +59,22 @@ def search(
     chosen.sort(key=lambda row: float(steps.time_s[row]))
     place = {row: i for i, row in enumerate(chosen)}
     return Frontier(
-        workload=graph.name, machine=machine.name, goal="train", objectives=tuple(objectives),
+        workload=question.graph.name, machine=machine.name, goal="train", objectives=tuple(objectives),
         reports=tuple(train_report(question, plans.plan(row)) for row in chosen),
         pareto=tuple(sorted(place[row] for row in front.tolist())), num_evaluated=len(plans),
         num_pruned=sum(1 for reason in steps.reason if reason),
         binding_constraint=_binding(question, plans, steps, fits),
     )  # fmt: skip
+
+
+def _limits(question: Question, at_most: Mapping[str, float]) -> Mapping[str, float]:
+    known = ("time_s",) if question.goal == "train" else ("ttft_s", "tpot_s")
+    for name, limit in at_most.items():
+        if name not in known:
+            raise unknown_name("limit", name, known)
+        if not limit > 0:
+            raise BadInput(f"the limit of {name} is {limit}; give a positive number of seconds")
+    return at_most
 
 
 def evaluate_in_batches(question: Question, plans: PlanTable, progress: Progress | None) -> Steps:
@@ -87,12 +96,12 @@ def _binding(question: Question, plans: PlanTable, steps: Steps, fits: NDArray[n
     best_fitting = float(steps.time_s[fits].min())
     faster = np.flatnonzero(~fits & np.isfinite(steps.time_s) & (steps.time_s < best_fitting))
     if len(faster):
-        row = faster[np.argmin(steps.time_s[faster])]
-        over = (float(steps.peak_memory_bytes[row]) - float(device.main_memory.capacity_bytes)) / GiB
+        over = (steps.peak_memory_bytes[faster] - float(device.main_memory.capacity_bytes)) / GiB
+        row = int(faster[np.argmin(over)])
         gain = 1 - float(steps.time_s[row]) / best_fitting
         return (
-            f"memory of {device.name}: a plan {gain:.1%} faster needs {over:.1f} GiB more per device "
-            f"({_name(plans, int(row))})"
+            f"memory of {device.name}: {len(faster)} faster plans do not fit; the nearest is {gain:.1%} faster and "
+            f"needs {over.min():.1f} GiB more per device ({_name(plans, row)})"
         )
     num_over = int((~fits & np.isfinite(steps.time_s)).sum())
     if num_over:

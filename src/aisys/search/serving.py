@@ -21,8 +21,8 @@ from aisys.search.op_lines import op_lines
 from aisys.search.pareto import pareto
 from aisys.search.provenance import all_sources, sources
 from aisys.search.question import Question, shop
+from aisys.units import GiB
 
-GiB = 2**30
 Floats = NDArray[np.float64]
 
 
@@ -42,8 +42,7 @@ class Served:
 
 def decode_of(question: Question) -> Question:
     """The same question about one decode step: the prompt's graph, read again with one token and a full cache."""
-    if question.decode is None:
-        raise CannotApply("serving needs the decode graph as well; give both, or read the workload by name")
+    assert question.decode is not None, "ask() gives every infer question its decode graph"
     return replace(question, graph=question.decode, decode=None)
 
 
@@ -147,7 +146,8 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
             f"all {question.batch} sequences arrive together and decode in step; queueing is not modelled",
             f"framework {framework.name}: {framework.step_s.kind} constants",
         ),
-        provenance=(*sources(_keys(decode, plan), machine), *all_sources(framework)), ops=op_lines(decode.setting, plan),
+        provenance=(*sources(_keys(decode, plan), machine), *all_sources(framework)),
+        ops=op_lines(decode.setting, plan),
     )  # fmt: skip
 
 
