@@ -15,9 +15,10 @@ from aisys.machine.load import machine
 from aisys.plan import Plan, PlanTable
 from aisys.plan.space import PlanSpace, training_plans
 from aisys.plan.stages import block_counts, layer_ranges
-from aisys.search import Method, Serving, evaluate, evaluate_many, search
+from aisys.search import Method, Serving, Watch, evaluate, evaluate_many, search
 from aisys.search.pareto import pareto
 from aisys.search.question import ask, shop
+from aisys.search.store import Store
 from aisys.technique.pipeline_parallel import PipelineParallel
 from aisys.technique.tensor_parallel import TensorParallel
 from aisys.technique.training_step import TrainingStep
@@ -183,6 +184,34 @@ def test_serving_wider_tensor_groups_shorten_decode_of_a_large_model():
     found = search(asked, NODE, techniques=[PipelineParallel(1)])
     by_degree = {r.plan.tensor: r.metrics["tpot_s"] for r in found.reports}
     assert by_degree[8] < by_degree[4]
+
+
+def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    from aisys.search import search as room
+
+    monkeypatch.setattr(room, "BATCH_OF_PLANS", 64)
+    store = Store(tmp_path / "kept.sqlite")
+
+    def stop(done, total):
+        if done >= 128:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(GRAPH, NODE, techniques=TRAIN, watch=Watch(progress=stop, store=store))
+    calls = []
+    real = room.evaluate_steps
+    monkeypatch.setattr(room, "evaluate_steps", lambda priced, plans: calls.append(len(plans)) or real(priced, plans))
+    resumed = search(GRAPH, NODE, techniques=TRAIN, watch=Watch(store=store))
+    fresh = search(GRAPH, NODE, techniques=TRAIN)
+    assert [r.time_s for r in resumed.reports] == [r.time_s for r in fresh.reports]
+    assert calls[: len(calls) // 2 + 1].count(64) == fresh.num_evaluated // 64 - 2
+
+
+def test_a_store_that_is_no_database_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look like a header of one" * 10)
+    with pytest.raises(BadInput, match="cannot hold results"):
+        search(GRAPH, NODE, techniques=TRAIN, watch=Watch(store=Store(path)))
 
 
 def test_the_steps_of_several_tables_join_in_order():

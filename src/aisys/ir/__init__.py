@@ -3,7 +3,7 @@
 from aisys.ir.dtype import DTYPES, DType, dtype
 from aisys.ir.graph import Block, Graph, Op, Option, ProgramPhase, Role, Segment, Tensor
 from aisys.ir.op_table import COLUMNS, OpTable
-from aisys.ir.record import NUM_BLOCKS, AccessRecord, Phase, Stream
+from aisys.ir.record import LINE_BYTES, NUM_BLOCKS, AccessRecord, BlockTraffic, Phase, Stream
 from aisys.ir.rows import Kernel, kernels, tables
 from aisys.ir.rules import RULES, OpRule, gradient_name, rule
 from aisys.ir.store import load, save
@@ -12,11 +12,13 @@ from aisys.ir.verify import verify
 __all__ = [
     "AccessRecord",
     "Block",
+    "BlockTraffic",
     "COLUMNS",
     "DTYPES",
     "DType",
     "Graph",
     "Kernel",
+    "LINE_BYTES",
     "NUM_BLOCKS",
     "Op",
     "Option",

@@ -129,11 +129,12 @@ def _grouped_flop(op: Op) -> int:
 
 
 def _grouped_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
-    a, b = op.reads[:2]
+    a, b, *bias = op.reads
     dc = gradient_name(op.writes[0])
     to_input = _derived(op, "input_gradient", (dc, b), (gradient_name(a),), op.options)
     to_weight = _derived(op, "weight_gradient", (a, dc), (gradient_name(b),), op.options, suffix="weight")
-    return to_input, to_weight
+    sums = (_stream_op(op, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
+    return (to_input, to_weight, *sums)
 
 
 def _grouped_row(op: Op, tensors: Tensors) -> Row:

@@ -1,29 +1,35 @@
 """Graphs as JSON: the canonical form behind digests, and files that load back to the same graph."""
 
 import json
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
 from aisys.ir.dtype import DTYPES, DType
 from aisys.ir.graph import Block, Graph, Op, Segment, Tensor
-from aisys.ir.record import AccessRecord, Phase, Stream
+from aisys.ir.record import NUM_BLOCKS, AccessRecord, BlockTraffic, Phase, Stream
 
 FORMAT = "aisys.graph/1"
+_TRAFFIC = np.dtype([("source", "<i4"), ("destination", "<i4"), ("num_bytes", "<i8")])
 
 
 def block_json(block: Block) -> str:
     """Canonical JSON of a block: equal text for equal blocks."""
-    return json.dumps(_block_out(block), sort_keys=True, separators=(",", ":"))
+    return json.dumps(_block_out(block, lambda traffic: traffic.digest), sort_keys=True, separators=(",", ":"))
 
 
 def save(graph: Graph, path: Path) -> None:
     """Write `graph` to `path`, whole or not at all."""
     document = {
         "format": FORMAT, "name": graph.name, "shared": sorted(graph.shared), "attributes": dict(graph.attributes),
-        "blocks": [_block_out(b) for b in graph.blocks],
+        "blocks": [_block_out(b, _traffic_out) for b in graph.blocks],
         "segments": [[graph.blocks.index(s.block), s.repeat] for s in graph.segments],
     }  # fmt: skip
     partial = path.with_name(path.name + ".partial")
@@ -46,21 +52,22 @@ def load(path: Path) -> Graph:
         raise BadInput(f"{path}: not a saved graph ({type(error).__name__}: {error})") from error
 
 
-def _block_out(block: Block) -> dict[str, Any]:
+def _block_out(block: Block, traffic_out: Callable[[BlockTraffic], str]) -> dict[str, Any]:
     return {
         "name": block.name, "inputs": block.inputs, "outputs": block.outputs, "saved": block.saved,
         "tensors": [[t.name, list(t.axes.items()), _dtype_out(t.dtype), t.role] for t in block.tensors.values()],
-        "ops": [_op_out(op) for op in block.ops],
+        "ops": [_op_out(op, traffic_out) for op in block.ops],
     }  # fmt: skip
 
 
-def _op_out(op: Op) -> dict[str, Any]:
+def _op_out(op: Op, traffic_out: Callable[[BlockTraffic], str]) -> dict[str, Any]:
     out: dict[str, Any] = {
         "name": op.name, "kind": op.kind, "space": list(op.space.items()), "reads": op.reads, "writes": op.writes,
         "phase": op.phase, "options": dict(op.options),
     }  # fmt: skip
     if op.record is not None:
-        out["record"] = {"data": op.record.data_digest, "phases": [_phase_out(p) for p in op.record.phases]}
+        phases = [{**_phase_out(p), "traffic": traffic_out(p.traffic)} for p in op.record.phases]
+        out["record"] = {"data": op.record.data_digest, "phases": phases}
     return out
 
 
@@ -68,8 +75,14 @@ def _phase_out(phase: Phase) -> dict[str, Any]:
     return {
         "op_counts": dict(phase.op_counts), "parallel_slack": phase.parallel_slack,
         "streams": [{f.name: getattr(s, f.name) for f in fields(s)} for s in phase.streams],
-        "traffic": [[source, target, count] for (source, target), count in phase.traffic.items()],
     }  # fmt: skip
+
+
+def _traffic_out(traffic: BlockTraffic) -> str:
+    entries = np.zeros(len(traffic), _TRAFFIC)
+    for name in _TRAFFIC.names or ():
+        entries[name] = getattr(traffic, name)
+    return b64encode(zlib.compress(entries.tobytes(), 1)).decode()
 
 
 def _dtype_out(dtype: DType) -> Any:
@@ -100,5 +113,14 @@ def _phase_in(data: dict[str, Any]) -> Phase:
     return Phase(
         op_counts=FrozenMap(data["op_counts"]), parallel_slack=data["parallel_slack"],
         streams=tuple(Stream(**{**s, "reuse": tuple(s["reuse"])}) for s in data["streams"]),
-        traffic=FrozenMap({(source, target): count for source, target, count in data["traffic"]}),
+        traffic=_traffic_in(data["traffic"]),
     )  # fmt: skip
+
+
+def _traffic_in(text: str) -> BlockTraffic:
+    try:
+        unpacked = zlib.decompressobj().decompress(b64decode(text, validate=True), NUM_BLOCKS**2 * _TRAFFIC.itemsize)
+        entries = np.frombuffer(unpacked, _TRAFFIC)
+        return BlockTraffic(*(entries[name] for name in ("source", "destination", "num_bytes")))
+    except (zlib.error, BadInput) as error:
+        raise ValueError(str(error)) from error

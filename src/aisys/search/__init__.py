@@ -2,6 +2,6 @@
 
 from aisys.search.evaluate import evaluate, evaluate_many
 from aisys.search.question import Method, Serving
-from aisys.search.search import search
+from aisys.search.search import Watch, search
 
-__all__ = ["Method", "Serving", "evaluate", "evaluate_many", "search"]
+__all__ = ["Method", "Serving", "Watch", "evaluate", "evaluate_many", "search"]

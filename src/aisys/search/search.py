@@ -1,6 +1,7 @@
 """The best plans of a space, by exhaustive evaluation with pruning, and the constraint that rules out the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,23 +17,33 @@ from aisys.search import serving
 from aisys.search.evaluate import ANALYTIC, does_not_fit, possible_plans, train_report
 from aisys.search.pareto import pareto
 from aisys.search.question import Method, Question, Serving, ask, shop
+from aisys.search.store import Store
 from aisys.units import GiB
 
 OBJECTIVES = ("time_s", "energy_joule", "peak_memory_bytes")
-BATCH_OF_PLANS = 4096
-Progress = Callable[[int, int], None]
-Floats = NDArray[np.float64]
+BATCH_OF_PLANS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What happens while a search runs: `progress(done, total)` after each batch of plans; `store` keeps results."""
+
+    progress: Callable[[int, int], None] | None = None
+    store: Store | None = None
+
+
+QUIET = Watch()
 
 
 def search(
     workload: Graph | Serving, machine: Machine, *, techniques: Sequence[Any] = (),
     objectives: Sequence[str] = OBJECTIVES[:2], at_most: Mapping[str, float] | None = None, top: int = 10,
-    method: Method = ANALYTIC, progress: Progress | None = None,
+    method: Method = ANALYTIC, watch: Watch = QUIET,
 ) -> Frontier:  # fmt: skip
     """The `top` fastest plans that fit, those on the Pareto front of `objectives`, and what rules out the others.
 
     workload: as in `evaluate`. at_most: limits in seconds by name: time_s of a training step, ttft_s or tpot_s of a
-    Serving. Every plan of the space is evaluated; `progress(done, total)` is called between batches of plans.
+    Serving. Every plan of the space is evaluated; `watch` shows progress and keeps results for a later run.
     Raises DoesNotFit where no plan fits, with the bytes that are missing and the smallest change that fits.
     """
     for name in objectives:
@@ -43,7 +54,7 @@ def search(
     if question.goal == "infer":
         return serving.search(question, tuple(objectives), top, limits)
     plans = possible_plans(question)
-    steps = evaluate_in_batches(question, plans, progress)
+    steps = evaluate_in_batches(question, plans, watch)
     fits = steps.peak_memory_bytes <= float(machine.device.main_memory.capacity_bytes)
     if not fits.any():
         raise does_not_fit(question, plans, steps)
@@ -77,17 +88,20 @@ def _limits(question: Question, at_most: Mapping[str, float]) -> Mapping[str, fl
     return at_most
 
 
-def evaluate_in_batches(question: Question, plans: PlanTable, progress: Progress | None) -> Steps:
-    """`evaluate_steps` with a call of `progress` between batches."""
+def evaluate_in_batches(question: Question, plans: PlanTable, watch: Watch) -> Steps:
+    """`evaluate_steps` batch by batch: what the store knows is not computed again, and what is computed is kept."""
     priced = shop(question)
-    if progress is None or len(plans) <= BATCH_OF_PLANS:
-        return evaluate_steps(priced, plans)
     parts = []
     for start in range(0, len(plans), BATCH_OF_PLANS):
-        progress(start, len(plans))
-        parts.append(evaluate_steps(priced, plans.take(np.arange(start, min(start + BATCH_OF_PLANS, len(plans))))))
-    progress(len(plans), len(plans))
-    return Steps.join(parts)
+        batch = plans.take(np.arange(start, min(start + BATCH_OF_PLANS, len(plans))))
+        known = watch.store.get(question, batch) if watch.store else None
+        steps = known or evaluate_steps(priced, batch)
+        if watch.store and known is None:
+            watch.store.put(question, batch, steps)
+        parts.append(steps)
+        if watch.progress:
+            watch.progress(min(start + BATCH_OF_PLANS, len(plans)), len(plans))
+    return parts[0] if len(parts) == 1 else Steps.join(parts)
 
 
 def _binding(question: Question, plans: PlanTable, steps: Steps, fits: NDArray[np.bool_]) -> str:

@@ -1,0 +1,72 @@
+"""Launch arguments of other programs become plans, and plans become launch arguments."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aisys.errors import AisysError, BadInput, UnknownName
+from aisys.machine.load import machine
+from aisys.plan import Plan
+from aisys.plan.launch import read_launch, write_launch
+from aisys.search.advise import advise
+from aisys.technique.training_step import TrainingStep
+from aisys.workload import read
+
+plans = st.builds(
+    Plan, tensor=st.sampled_from([1, 2, 8]), pipeline=st.sampled_from([1, 4]), data=st.sampled_from([1, 4]),
+    context=st.sampled_from([1, 2]), micro_batch=st.sampled_from([1, 2]), num_microbatches=st.sampled_from([4, 8]),
+    recompute=st.sampled_from(["none", "selective", "full"]), sharding=st.sampled_from(["none", "zero1", "zero3"]),
+    precision=st.sampled_from(["bf16", "fp8"]), sequence_parallel=st.booleans(),
+)  # fmt: skip
+
+
+@given(plan=plans)
+def test_megatron_arguments_of_a_plan_read_back_as_the_plan(plan):
+    launch = read_launch(write_launch(plan, "megatron"))
+    assert launch.plan(num_devices=plan.num_devices, global_batch=launch.shape["global_batch"]) == plan
+
+
+def test_torchtitan_arguments_say_what_its_documentation_says():
+    text = (
+        "--model.name llama3 --model.flavor 70B --parallelism.tensor_parallel_degree=8 --training.local_batch_size 2 "
+        "--activation_checkpoint.mode=full --training.seq_len=8192 --metrics.log_freq 10"
+    )
+    launch = read_launch(text)
+    assert dict(launch.decided) == {
+        "tensor": 8, "sharding": "zero3", "sequence_parallel": True, "recompute": "full", "schedule": "1f1b",
+        "micro_batch": 2,
+    }  # fmt: skip
+    assert launch.shape["tokens"] == 8192
+    assert launch.model == "llama3-70B"
+    assert launch.ignored == ("--metrics.log_freq",)
+
+
+@settings(max_examples=200)
+@given(text=st.text(max_size=80))
+def test_any_text_is_read_or_refused_in_one_sentence(text):
+    try:
+        launch = read_launch(text)
+    except AisysError:
+        return
+    assert launch.decided or launch.shape
+
+
+def test_values_that_are_not_numbers_name_their_argument():
+    with pytest.raises(BadInput, match="--micro-batch-size is 'two'"):
+        read_launch("--micro-batch-size two")
+    with pytest.raises(UnknownName, match="nearest known: full"):
+        read_launch("--recompute-granularity ful")
+    with pytest.raises(BadInput, match="not a multiple of tensor x pipeline x context = 16"):
+        read_launch("--tensor-model-parallel-size 16").plan(num_devices=8, global_batch=8)
+    with pytest.raises(BadInput, match="use 16"):
+        read_launch("--tensor-model-parallel-size 1").plan(num_devices=8, global_batch=12)
+
+
+def test_advice_changes_one_decision_at_a_time_and_each_change_gains():
+    graph = read("llama-3.1-8b", batch=64, tokens=4096)
+    plan = Plan(tensor=8, num_microbatches=64, recompute="full", sequence_parallel=True, sharding="zero1")
+    advice = advise(graph, machine("dgx-h100"), plan, techniques=[TrainingStep()])
+    assert advice.best.time_s < advice.now.time_s
+    assert advice.changes
+    assert all(time_s < advice.now.time_s for _, time_s in advice.changes)
+    assert any(change.startswith("recompute full -> none") for change, _ in advice.changes)
