@@ -9,6 +9,7 @@ import numpy as np
 
 from aisys.errors import CannotApply, unknown_name
 from aisys.frozen import FrozenMap
+from aisys.ir import Graph
 from aisys.machine import Machine
 from aisys.plan.types import Plan, PlanTable
 
@@ -40,52 +41,80 @@ def powers_of_two(most: int) -> tuple[int, ...]:
     return tuple(2**i for i in range(most.bit_length()) if 2**i <= most)
 
 
-def training_plans(space: PlanSpace, machine: Machine, global_batch: int, num_layers: int) -> PlanTable:
-    """Every plan of the space that uses all devices of `machine` and splits `global_batch` sequences evenly.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadShape:
+    """What the usual choices depend on: sequences of a step, tokens of each, layers between embedding and head, experts
+    of a layer (1: dense), and whether attention scores are kept (attention that is not fused).
+    """
 
-    Tensor groups stay inside one node; sequence parallelism goes with tensor parallelism; optimizer state is spread
-    (ZeRO-1) or everything is (ZeRO-3) unless the space says otherwise.
+    batch: int
+    tokens: int
+    num_layers: int
+    num_experts: int = 1
+    has_scores: bool = False
+
+
+def workload_shape(graph: Graph) -> WorkloadShape:
+    """The shape of a graph of token sequences. Raises CannotApply where it has no batch or token axis."""
+    extents: dict[str, int] = {}
+    for block in graph.blocks:
+        for op in block.ops:
+            extents.update(op.space)
+    for axis in ("batch", "token"):
+        if axis not in extents:
+            raise CannotApply(
+                f"graph {graph.name!r} has no axis {axis!r}; plans are made for batches of token sequences"
+            )
+    has_scores = any({"token", "key"} <= set(t.axes) for b in graph.blocks for t in b.tensors.values())
+    return WorkloadShape(
+        batch=extents["batch"], tokens=extents["token"], num_layers=len(graph.layers) - 2,
+        num_experts=extents.get("expert", 1), has_scores=has_scores,
+    )  # fmt: skip
+
+
+def training_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> PlanTable:
+    """Every plan of the space that uses all devices of `machine` and splits the batch evenly.
+
+    Unless the space says otherwise: tensor groups stay inside one node and spread sequences too; sequences are spread
+    over context groups down to 4,096 tokens; experts over data-parallel ranks; optimizer state is spread (ZeRO-1), or
+    without a pipeline everything may be (ZeRO-3).
     """
     node = next(iter(machine.mesh.values()), 1)
-    devices = machine.num_devices
-
-    def allowed(name: str, usual: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(space.choices.get(name, usual))
-
-    degrees = product(
-        allowed("tensor", powers_of_two(node)), allowed("pipeline", powers_of_two(min(devices, num_layers))),
-        allowed("context", (1,)), allowed("expert", (1,)), allowed("micro_batch", powers_of_two(min(16, global_batch))),
-    )  # fmt: skip
+    usual = {
+        "tensor": powers_of_two(node), "pipeline": powers_of_two(min(machine.num_devices, shape.num_layers)),
+        "context": powers_of_two(max(1, shape.tokens // 8192)), "expert": powers_of_two(shape.num_experts),
+        "micro_batch": powers_of_two(min(16, shape.batch)),
+        "recompute": ("none", *(("selective",) if shape.has_scores else ()), "op", "full"),
+        "precision": ("bf16",), "schedule": ("1f1b",), "offload_optimizer": (False,),
+    }  # fmt: skip
+    allowed = {**usual, **space.choices}
     rows: list[tuple[Any, ...]] = []
-    for tensor, pipeline, context, expert, micro_batch in degrees:
-        data, rest = divmod(devices, tensor * pipeline * context)
-        if (
-            rest
-            or data < 1
-            or data % expert
-            or global_batch % (data * micro_batch)
-            or data not in allowed("data", (data,))
-        ):
+    for tensor, pipeline, context, expert, micro_batch in product(*(allowed[name] for name in _DEGREES)):
+        data, rest = divmod(machine.num_devices, tensor * pipeline * context)
+        if rest or not data or data % expert or data not in space.choices.get("data", (data,)):
             continue
-        num_microbatches = global_batch // (data * micro_batch)
-        chunks = (1,) if pipeline == 1 else allowed("interleave", _chunks(num_layers, pipeline, num_microbatches))
-        rows += [
-            (tensor, pipeline, data, context, expert, is_sequence, v, micro_batch, num_microbatches, *rest_of)
-            for is_sequence in allowed("sequence_parallel", (tensor > 1,))
-            for v in chunks
-            for rest_of in product(
-                allowed("sharding", ("zero1", "zero3") if pipeline == 1 and data * context > 1 else ("zero1",)),
-                allowed("recompute", ("none", "selective", "op", "full")), allowed("precision", ("bf16",)),
-                allowed("schedule", ("1f1b",)), allowed("offload_optimizer", (False,)),
-            )
-        ]  # fmt: skip
+        num_microbatches, rest = divmod(shape.batch, data * micro_batch)
+        if rest or not num_microbatches:
+            continue
+        may_gather = pipeline == 1 and data * context > 1
+        others = (
+            space.choices.get("sequence_parallel", (tensor > 1,)),
+            (1,) if pipeline == 1 else space.choices.get("interleave", _chunks(shape, pipeline, num_microbatches)),
+            (micro_batch,), (num_microbatches,),
+            space.choices.get("sharding", ("zero1", "zero3") if may_gather else ("zero1",)),
+            allowed["recompute"], allowed["precision"], allowed["schedule"], allowed["offload_optimizer"],
+        )  # fmt: skip
+        rows += [(tensor, pipeline, data, context, expert, *rest_of) for rest_of in product(*others)]
     columns = zip(*rows, strict=True) if rows else [[] for _ in FIELDS]
     return PlanTable(FrozenMap({name: np.array(column) for name, column in zip(FIELDS, columns, strict=True)}))
 
 
-def _chunks(num_layers: int, pipeline: int, num_microbatches: int) -> tuple[int, ...]:
+_DEGREES = ("tensor", "pipeline", "context", "expert", "micro_batch")
+
+
+def _chunks(shape: WorkloadShape, pipeline: int, num_microbatches: int) -> tuple[int, ...]:
     """1, and the chunk counts up to 8 that divide the layers of a stage evenly, where the schedule allows chunks."""
     if num_microbatches % pipeline:
         return (1,)
-    per_stage, rest = divmod(num_layers, pipeline)
+    per_stage, rest = divmod(shape.num_layers, pipeline)
     return (1, *(v for v in range(2, min(8, per_stage) + 1) if not rest and per_stage % v == 0))

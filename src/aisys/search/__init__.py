@@ -1,7 +1,7 @@
 """The whole river as functions: one plan evaluated, many at once, or the best ones searched."""
 
 from aisys.search.evaluate import evaluate, evaluate_many
+from aisys.search.exhaustive import Watch, search
 from aisys.search.question import Method, Serving
-from aisys.search.search import Watch, search
 
 __all__ = ["Method", "Serving", "Watch", "evaluate", "evaluate_many", "search"]

@@ -12,8 +12,8 @@ from aisys.machine import Machine
 from aisys.plan import Plan, PlanTable
 from aisys.report import Report
 from aisys.search.evaluate import ANALYTIC, possible_plans, train_report
+from aisys.search.exhaustive import QUIET, evaluate_in_batches
 from aisys.search.question import Method, ask
-from aisys.search.search import QUIET, evaluate_in_batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

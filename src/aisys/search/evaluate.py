@@ -51,10 +51,10 @@ def evaluate(
         if not fits.any():
             raise does_not_fit(question, table, steps)
         plan = table.plan(int(np.where(fits, steps.time_s, np.inf).argmin()))
-    if plan.global_batch != question.batch:
+    if plan.global_batch != question.shape.batch:
         raise BadInput(
             f"the plan runs {plan.global_batch} sequences per step (micro_batch x num_microbatches x data), "
-            f"the workload has {question.batch}; make them equal"
+            f"the workload has {question.shape.batch}; make them equal"
         )
     return train_report(question, plan)
 
@@ -72,10 +72,10 @@ def evaluate_many(
 def possible_plans(question: Question) -> PlanTable:
     """The training plans of the question's space. Raises CannotApply where there is none."""
     machine = question.machine
-    plans = training_plans(question.space, machine, question.batch, len(question.graph.layers) - 2)
+    plans = training_plans(question.space, machine, question.shape)
     if not len(plans):
         raise CannotApply(
-            f"no plan uses all {machine.num_devices} devices of {machine.name} for a batch of {question.batch}; "
+            f"no plan uses all {machine.num_devices} devices of {machine.name} for a batch of {question.shape.batch}; "
             "change the batch, the number of devices or a degree"
         )
     return plans
@@ -90,7 +90,7 @@ def train_report(question: Question, plan: Plan) -> Report:
         raise CannotApply(steps.reason[0])
     made, _ = timeline(priced, plan)
     machine, time_s = question.machine, float(steps.time_s[0])
-    tokens = question.batch * question.tokens
+    tokens = question.shape.batch * question.shape.tokens
     device = machine.device
     usd_per_s = float(device.price_usd_per_hour) * plan.num_devices / 3600
     breakdown = {name: float(s) for name, s in zip(PARTS, steps.breakdown_s[0], strict=True) if s > 0}
@@ -171,7 +171,7 @@ def _smallest_change(question: Question, table: PlanTable) -> str:
         except (BadInput, CannotApply):
             break
         asked = replace(question, machine=wider)
-        plans = training_plans(asked.space, wider, asked.batch, len(asked.graph.layers) - 2)
+        plans = training_plans(asked.space, wider, asked.shape)
         if not len(plans):
             continue
         peaks = evaluate_steps(shop(asked), plans).peak_memory_bytes

@@ -8,8 +8,8 @@ from aisys.ir import Graph
 from aisys.machine.load import machine
 from aisys.report import Frontier
 from aisys.search.evaluate import ANALYTIC
+from aisys.search.exhaustive import search
 from aisys.search.question import Method, Serving
-from aisys.search.search import search
 
 MOST_DEVICES = 65536
 

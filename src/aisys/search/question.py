@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from aisys.cost import Tier
-from aisys.errors import BadInput, CannotApply
+from aisys.errors import BadInput
 from aisys.ir import Graph
 from aisys.lower.framework import Framework, framework, usual_framework
 from aisys.lower.shares import Setting, Shop
 from aisys.machine import Machine
-from aisys.plan.space import PlanSpace
+from aisys.plan.space import PlanSpace, WorkloadShape, workload_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,6 @@ class Question:
     """graph: with every applying technique applied. space: narrowed by every constraining one.
 
     goal: train where the graph has gradient ops, else infer; then `decode` is the graph of one decode step.
-    batch, tokens: sequences of one step and tokens of each.
     """
 
     graph: Graph
@@ -47,8 +46,7 @@ class Question:
     framework: Framework
     tier: Tier
     goal: str
-    batch: int
-    tokens: int
+    shape: WorkloadShape
     decode: Graph | None = None
 
     @property
@@ -75,22 +73,15 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     trains = any(op.phase != "forward" for block in graphs[0].blocks for op in block.ops)
     if not trains and len(graphs) == 1:
         raise BadInput(f"{graphs[0].name!r} does not train; add TrainingStep(), or give Serving(prefill, decode)")
-    if len({extent(graph, "batch") for graph in graphs}) > 1:
+    shapes = [workload_shape(graph) for graph in graphs]
+    if len({shape.batch for shape in shapes}) > 1:
         raise BadInput(f"prefill and decode of {graphs[0].name!r} hold different batches; read both with one batch")
     goal = "train" if trains else "infer"
     return Question(
         graph=graphs[0], space=space, machine=machine, goal=goal, tier=method.tier,
-        framework=framework(method.framework or usual_framework(machine, goal)), batch=extent(graphs[0], "batch"),
-        tokens=extent(graphs[0], "token"), decode=graphs[1] if len(graphs) > 1 else None,
+        framework=framework(method.framework or usual_framework(machine, goal)), shape=shapes[0],
+        decode=graphs[1] if len(graphs) > 1 else None,
     )  # fmt: skip
-
-
-def extent(graph: Graph, axis: str) -> int:
-    """The extent of `axis` in the graph's first block. Raises CannotApply where it has no such axis."""
-    for op in graph.segments[0].block.ops:
-        if axis in op.space:
-            return op.space[axis]
-    raise CannotApply(f"graph {graph.name!r} has no axis {axis!r}; plans are made for batches of token sequences")
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,7 @@ from aisys.lower.shares import Shares, Shop
 from aisys.lower.stages import PARTS, Stages, stages
 from aisys.machine import Machine
 from aisys.plan import Plan, PlanTable
-from aisys.plan.space import FIELDS, PlanSpace, powers_of_two
+from aisys.plan.space import FIELDS, PlanSpace, WorkloadShape, powers_of_two
 from aisys.report import Frontier, Report
 from aisys.search.op_lines import op_lines
 from aisys.search.pareto import pareto
@@ -46,19 +46,19 @@ def decode_of(question: Question) -> Question:
     return replace(question, graph=question.decode, decode=None)
 
 
-def serving_plans(space: PlanSpace, machine: Machine, batch: int, num_layers: int) -> PlanTable:
+def serving_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> PlanTable:
     """Every plan of the space: tensor inside a node, pipeline, replicas; micro_batch is one replica's batch."""
     node = next(iter(machine.mesh.values()), 1)
     tensors = space.choices.get("tensor", powers_of_two(node))
-    pipelines = space.choices.get("pipeline", powers_of_two(min(8, num_layers)))
-    experts = space.choices.get("expert", (1,))
+    pipelines = space.choices.get("pipeline", powers_of_two(min(8, shape.num_layers)))
+    experts = space.choices.get("expert", powers_of_two(shape.num_experts))
     rows = []
     for tensor, pipeline, expert in product(tensors, pipelines, experts):
         data, rest = divmod(machine.num_devices, tensor * pipeline)
         wanted = space.choices.get("data", (data,))
-        if rest or not data or data not in wanted or data % expert or batch % data:
+        if rest or not data or data not in wanted or data % expert or shape.batch % data:
             continue
-        rows.append(Plan(tensor=tensor, pipeline=pipeline, data=data, expert=expert, micro_batch=batch // data))
+        rows.append(Plan(tensor=tensor, pipeline=pipeline, data=data, expert=expert, micro_batch=shape.batch // data))
     return PlanTable.of(rows) if rows else PlanTable(FrozenMap({name: np.array([]) for name in FIELDS}))
 
 
@@ -143,7 +143,7 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
         bound=max(breakdown, key=breakdown.__getitem__), tier=question.tier,
         reason=f"needs {over:.1f} GiB more than one {device.name} has" if over > 0 else "",
         assumptions=(
-            f"all {question.batch} sequences arrive together and decode in step; queueing is not modelled",
+            f"all {question.shape.batch} sequences arrive together and decode in step; queueing is not modelled",
             f"framework {framework.name}: {framework.step_s.kind} constants",
         ),
         provenance=(*sources(_keys(decode, plan), machine), *all_sources(framework)),
@@ -161,8 +161,10 @@ def evaluate(question: Question, plan: Plan | None) -> Report:
     """The report of `plan`, or of the plan with the shortest decode step that fits."""
     if plan is None:
         return search(question, ("time_s", "energy_joule"), 1, {}).reports[0]
-    if plan.micro_batch * plan.data != question.batch:
-        raise BadInput(f"the plan serves {plan.micro_batch * plan.data} sequences, the workload has {question.batch}")
+    if plan.micro_batch * plan.data != question.shape.batch:
+        raise BadInput(
+            f"the plan serves {plan.micro_batch * plan.data} sequences, the workload has {question.shape.batch}"
+        )
     served = evaluate_served(question, PlanTable.of([plan]))
     if served.reason[0]:
         raise CannotApply(served.reason[0])
@@ -171,10 +173,10 @@ def evaluate(question: Question, plan: Plan | None) -> Report:
 
 def search(question: Question, objectives: tuple[str, ...], top: int, at_most: Mapping[str, float]) -> Frontier:
     """The serving plans with the shortest decode step that fit and keep `at_most` (ttft_s, tpot_s)."""
-    plans = serving_plans(question.space, question.machine, question.batch, len(question.graph.layers) - 2)
+    plans = serving_plans(question.space, question.machine, question.shape)
     if not len(plans):
         raise CannotApply(
-            f"no plan spreads a batch of {question.batch} over the {question.machine.num_devices} devices of "
+            f"no plan spreads a batch of {question.shape.batch} over the {question.machine.num_devices} devices of "
             f"{question.machine.name}; choose a batch that the number of replicas divides"
         )
     served = evaluate_served(question, plans)
@@ -210,8 +212,8 @@ def _too_big(question: Question, peak: Floats, capacity: float, reason: list[str
         return DoesNotFit(f"no plan is possible on {question.machine.name}: {reason[0]}")
     over = (float(peak[np.isfinite(peak)].min()) - capacity) / GiB
     return DoesNotFit(
-        f"{question.graph.name} with {question.batch} sequences does not fit {question.machine.name}: the leanest plan "
-        f"needs {over:.1f} GiB more than each {question.machine.device.name} has; use more devices, a smaller batch or "
+        f"{question.graph.name} with {question.shape.batch} sequences does not fit {question.machine.name}: the "
+        f"leanest plan needs {over:.1f} GiB more than each {question.machine.device.name} has; use more devices, a smaller batch or "
         "smaller number formats"
     )
 
