@@ -1,0 +1,167 @@
+"""A search gives the depths of a plain one, and its record holds exactly what it did, on any graph."""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aisys.errors import BadInput
+from aisys.ir.record import LINE_BYTES, NUM_BLOCKS
+from aisys.kernel import bfs, reuse
+from aisys.kernel.csr import Csr, from_edges, kronecker
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Csr:
+    num_vertices = draw(st.integers(1, 60))
+    vertex = st.integers(0, num_vertices - 1)
+    edges = draw(st.lists(st.tuples(vertex, vertex), max_size=200))
+    ends = np.array(edges, np.int64).reshape(-1, 2)
+    return from_edges(num_vertices, ends[:, 0], ends[:, 1], is_symmetric=draw(st.booleans()))
+
+
+def plain_depths(graph: Csr, source: int) -> list[int]:
+    """The textbook search: one queue, one direction."""
+    depth = [-1] * graph.num_vertices
+    depth[source] = 0
+    waiting = deque([source])
+    while waiting:
+        u = waiting.popleft()
+        for v in graph.targets[graph.offsets[u] : graph.offsets[u + 1]]:
+            if depth[v] < 0:
+                depth[v] = depth[u] + 1
+                waiting.append(int(v))
+    return depth
+
+
+class Touch(NamedTuple):
+    """One access: its stream (in the order of the record), tensor, first byte and bytes."""
+
+    stream: int
+    tensor: str
+    byte: int
+    grain: int
+
+
+def plain_accesses(graph: Csr, walk: bfs.Walk) -> list[list[Touch]]:
+    """Every access of every level, in order, by an interpreter of the algorithm."""
+    depth, queue = [-1] * graph.num_vertices, [walk.source]
+    depth[walk.source] = 0
+    levels: list[list[Touch]] = []
+    begin = 0
+    for level, row in enumerate(walk.levels):
+        pull, end, touches = bool(row[bfs.PULL]), len(queue), []
+        for i, u in enumerate(range(graph.num_vertices) if pull else queue[begin:end]):
+            touches.append(Touch(0, "depth", 4 * u, 4) if pull else Touch(0, "queue", 4 * (begin + i), 4))
+            if pull and depth[u] >= 0:
+                continue
+            touches.append(Touch(1, "offsets", 8 * u, 16))
+            for e in range(graph.offsets[u], graph.offsets[u + 1]):
+                v = int(graph.targets[e])
+                touches += [Touch(2, "targets", 4 * e, 4), Touch(3, "depth", 4 * v, 4)]
+                if (depth[v] != level) if pull else (depth[v] >= 0):
+                    continue
+                new = u if pull else v
+                depth[new] = level + 1
+                touches += [Touch(4, "depth", 4 * new, 4), Touch(5, "parent", 4 * new, 4)]
+                touches.append(Touch(6, "queue", 4 * len(queue), 4))
+                queue.append(new)
+                if pull:
+                    break
+        levels.append(touches)
+        begin = end
+    return levels
+
+
+def distances(levels: list[list[Touch]]) -> list[list[float]]:
+    """Per access, the distinct lines touched since its line was, itself included; infinite where it never was."""
+    seen: list[tuple[str, int]] = []
+    found: list[list[float]] = []
+    for touches in levels:
+        found.append([])
+        for touch in touches:
+            line = (touch.tensor, touch.byte // LINE_BYTES)
+            found[-1].append(len(seen) - seen.index(line) if line in seen else float("inf"))
+            seen = [other for other in seen if other != line] + [line]
+    return found
+
+
+@given(graphs(), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_depths_are_those_of_a_plain_search(graph: Csr, seed: int) -> None:
+    source = seed % graph.num_vertices
+    walk = bfs.run(graph, source)
+    assert walk.depth.tolist() == plain_depths(graph, source)
+    for v in walk.queue[1:]:
+        u = walk.parent[v]
+        assert walk.depth[v] == walk.depth[u] + 1
+        assert v in graph.targets[graph.offsets[u] : graph.offsets[u + 1]]
+
+
+@given(graphs(), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_streams_and_reuse_are_those_of_an_interpreter(graph: Csr, seed: int) -> None:
+    """Graphs this small are traced in full, so histograms are exact too."""
+    walk = bfs.run(graph, seed % graph.num_vertices)
+    record = bfs.record(graph, walk)
+    levels = plain_accesses(graph, walk)
+    assert len(record.phases) == len(levels)
+    for phase, touches, reused in zip(record.phases, levels, distances(levels), strict=True):
+        used = sorted({touch.stream for touch in touches})
+        for index, stream in zip(used, phase.streams, strict=True):
+            mine = [i for i, touch in enumerate(touches) if touch.stream == index]
+            assert {(touches[i].tensor, touches[i].grain) for i in mine} == {(stream.tensor, stream.grain_bytes)}
+            assert stream.accesses == len(mine)
+            covered = {b for i in mine for b in range(touches[i].byte, touches[i].byte + stream.grain_bytes)}
+            assert stream.footprint_bytes == len(covered)
+            shares = [np.mean([reused[i] <= 2**k for i in mine]) for k in range(len(stream.reuse))]
+            assert stream.reuse == pytest.approx(shares)
+
+
+@given(graphs(), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_traffic_is_one_check_per_edge_between_the_blocks_of_its_ends(graph: Csr, seed: int) -> None:
+    walk = bfs.run(graph, seed % graph.num_vertices)
+    for phase, row in zip(bfs.record(graph, walk).phases, walk.levels, strict=True):
+        assert phase.traffic.num_bytes.sum() == 4 * row[bfs.EDGES]
+        checks = [s for s in phase.streams if s.tensor == "depth" and s.pattern == "gather" and not s.is_write]
+        assert sum(s.accesses for s in checks) == row[bfs.EDGES]
+        whole = phase.traffic.between(np.zeros(NUM_BLOCKS, np.int64), 1)
+        assert whole.tolist() == [[4 * row[bfs.EDGES]]]
+        assert phase.traffic.of_source().sum() == 4 * row[bfs.EDGES]
+
+
+def test_a_large_symmetric_graph_pulls_and_examines_few_of_its_edges() -> None:
+    graph = kronecker(12)
+    walk = bfs.run(graph, int(np.argmax(np.diff(graph.offsets))))
+    assert walk.depth.tolist() == plain_depths(graph, walk.source)
+    assert walk.levels[:, bfs.PULL].any()
+    assert walk.levels[:, bfs.EDGES].sum() < graph.num_edges / 2
+
+
+def test_sampled_reuse_is_near_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample of one line in eight is within 0.05 of the exact shares from 32 lines on; it cannot tell fewer apart."""
+    graph = kronecker(12)
+    walk = bfs.run(graph, int(np.argmax(np.diff(graph.offsets))))
+    full = bfs.record(graph, walk)
+    monkeypatch.setattr(reuse, "SAMPLED_LINES", reuse.SAMPLED_LINES // 8)
+    sampled = bfs.record(graph, walk)
+    compared = 0
+    for one, other in zip(full.phases, sampled.phases, strict=True):
+        assert [s.accesses for s in one.streams] == [s.accesses for s in other.streams]
+        assert one.traffic == other.traffic
+        for exact, near in zip(one.streams, other.streams, strict=True):
+            if exact.accesses < 2000:
+                continue
+            compared += 1
+            assert np.abs(np.subtract(exact.reuse[5:], near.reuse[5 : len(exact.reuse)])).max() < 0.05
+    assert compared
+
+
+def test_a_source_outside_the_graph_is_refused() -> None:
+    graph = from_edges(3, np.array([0]), np.array([1]), is_symmetric=True)
+    with pytest.raises(BadInput, match=r"source 3 is not a vertex; this graph has 0 to 2"):
+        bfs.run(graph, 3)
