@@ -64,6 +64,17 @@ class Fabric(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Price:
+    """What a library answers, arrays [rows]: time, interval as factors on it, and the algorithm that it runs."""
+
+    time_s: Floats
+    error_low: Floats
+    error_high: Floats
+    algorithm: NDArray[np.str_]
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CollectiveCost:
     """One entry per row. error_low, error_high: the 90 % interval as factors on time_s; NaN where never validated.
 
