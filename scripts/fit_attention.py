@@ -10,7 +10,7 @@ the generation before, with an interval from what they miss by here.
 from collections.abc import Mapping
 
 import numpy as np
-from fitting import Free, changed, fit, interval, summary, tables_folder, unseen, write
+from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, write
 
 from aisys.cost.gpu import attention, limit
 from aisys.machine import load
@@ -90,7 +90,7 @@ class Rows:
             "attention.error_low": 1.0,
             "attention.error_high": 1.0,
         }
-        self.device = changed(load.device(DEVICES[generation]), {**base, "attention.compute_efficiency": 0.75})
+        self.device = bare(load.device(DEVICES[generation]), {**base, "attention.compute_efficiency": 0.75})
         self.floor = self._floor()
 
     def _floor(self) -> np.ndarray:
@@ -194,7 +194,7 @@ def _transfers(table: Table, pooled: dict[str, dict[str, float]]) -> None:
             rows = Rows(table, generation, "", phase)
             guess = rows.predict(values, np.arange(len(rows.measured)))
             print(f"{before} constants on {generation} {phase}:", summary(rows.measured, guess))
-        values = {**values, **{k: v for k, v in _widened(values).items()}}
+        values |= _widened(values)
         write(
             f"{generation}.attention.transfer",
             [

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from aisys.cost.gpu.stack import with_constants
-from aisys.machine import Device
+from aisys.frozen import FrozenMap
+from aisys.machine import Device, Gpu
 from aisys.units import Kind, Sourced
 
 GENERATION = Path(__file__).parents[1] / "src" / "aisys" / "machine" / "catalog" / "generation"
@@ -33,6 +34,12 @@ def tables_folder() -> Path:
     if not folder:
         raise SystemExit("set AISYS_TABLES to the folder that contains measured/")
     return Path(folder) / "measured"
+
+
+def bare(device: Device, values: Mapping[str, float]) -> Device:
+    """`device` with the constants of `values` and no others: nothing of an earlier fit reaches a new one."""
+    assert isinstance(device.architecture, Gpu)
+    return changed(replace(device, architecture=replace(device.architecture, constants=FrozenMap())), values)
 
 
 def changed(device: Device, values: Mapping[str, float]) -> Device:

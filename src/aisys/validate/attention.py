@@ -6,7 +6,7 @@ may be there. Queries are taken to arrive in 16 bits, whatever the kernel multip
 
 from aisys.cost import Tier
 from aisys.ir import OpTable
-from aisys.validate.gpu_rows import every, format_names, predict_parts
+from aisys.validate.gpu_rows import Work, every, format_names, predict_work
 from aisys.validate.prediction import Options, Prediction
 from aisys.validate.table import Table
 
@@ -28,6 +28,6 @@ def op_table(table: Table) -> OpTable:
 
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us, under the constants of the stack that the row names."""
-    parts = [every(op_table(table))]
+    work = Work(parts=[every(op_table(table))])
     groups = ("device", "stack", "phase", "kv_dtype")
-    return predict_parts(table, parts, tier=tier, options=options, group_columns=groups)
+    return predict_work(table, work, tier=tier, options=options, group_columns=groups)

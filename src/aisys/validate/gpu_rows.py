@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from aisys.cost import CostTable, Tier, cost
 from aisys.cost.gpu import stack as stacks
-from aisys.errors import AisysError
+from aisys.errors import AisysError, Unsupported
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu, load
 from aisys.units import MICRO
@@ -24,6 +24,30 @@ class Part:
 
     rows: NDArray[np.int64]
     ops: OpTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fixed:
+    """Seconds of some rows that no GPU model prices (a collective), with the factors of their interval."""
+
+    rows: NDArray[np.int64]
+    time_s: Floats
+    error_low: Floats
+    error_high: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Work:
+    """What the rows of a table stand for: the sum of their parts. skipped: (row, reason) of rows without any.
+
+    devices, stacks: of every row, where the columns of that name do not say it.
+    """
+
+    parts: Sequence[Part]
+    fixed: Sequence[Fixed] = ()
+    skipped: Sequence[tuple[int, str]] = ()
+    devices: NDArray[np.str_] | None = None
+    stacks: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,46 +72,48 @@ def format_names(names: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.array([known[str(name)] for name in names], dtype=np.str_)
 
 
-def predict_parts(
-    table: Table,
-    parts: Sequence[Part],
-    *,
-    tier: Tier,
-    options: Options,
-    group_columns: tuple[str, ...],
-    skipped: Sequence[tuple[int, str]] = (),
+def predict_work(
+    table: Table, work: Work, *, tier: Tier, options: Options, group_columns: tuple[str, ...]
 ) -> Prediction:
     """The summed time of every row's parts beside its column `us`; intervals add up as if errors went together.
 
     A row of an unknown device, or with an op that its device has no model for, is skipped with that reason.
     """
     sums = _Sums(*(np.zeros(len(table)) for _ in range(3)))
-    reasons = dict(skipped)
-    devices = table.texts("device")
-    stack_of = table.texts("stack") if table.has("stack") else np.full(len(table), "")
+    reasons = dict(work.skipped)
+    devices = table.texts("device") if work.devices is None else work.devices
+    stack_of = work.stacks
+    if stack_of is None:
+        stack_of = table.texts("stack") if table.has("stack") else np.full(len(table), "")
     for name in np.unique(devices):
         try:
-            device = load.device(str(name), constants=options.constants)
-            if not isinstance(device.architecture, Gpu):
-                raise AisysError(f"{name} is not a GPU; its ops have no row here")
+            device = _gpu(str(name), options)
         except AisysError as error:
             reasons |= {int(row): str(error) for row in np.flatnonzero(devices == name)}
             continue
         for stack in np.unique(stack_of[devices == name]):
             chosen = (devices == name) & (stack_of == stack)
             under = stacks.under(device, str(stack)) if stack else device
-            for part in parts:
+            for part in work.parts:
                 mine = chosen[part.rows]
                 if mine.any():
                     _add(sums, reasons, part.rows[mine], part.ops.take(mine), under, tier)
-    measured = table.numbers("us", above=0.0) * MICRO
-    left_out = np.array(sorted(reasons), dtype=np.int64)
+    for one in work.fixed:
+        _count(sums, one)
+    measured = table.numbers("us", above=0.0)
     for values in (sums.time_s, sums.low_s, sums.high_s):
-        values[left_out] = np.nan
+        values[np.array(sorted(reasons), dtype=np.int64)] = np.nan
     return Prediction(
-        predicted=sums.time_s / MICRO, measured=measured / MICRO, low=sums.low_s / MICRO, high=sums.high_s / MICRO,
+        predicted=sums.time_s / MICRO, measured=measured, low=sums.low_s / MICRO, high=sums.high_s / MICRO,
         skipped=tuple(sorted(reasons.items())), group_columns=group_columns,
     )  # fmt: skip
+
+
+def _gpu(name: str, options: Options) -> Device:
+    device = load.device(name, constants=options.constants)
+    if not isinstance(device.architecture, Gpu):
+        raise Unsupported(f"{name} is not a GPU; this kind of table is about GPUs")
+    return device
 
 
 def _add(
@@ -104,6 +130,11 @@ def _add(
         for some in (np.arange(half), np.arange(half, len(rows))):
             _add(sums, reasons, rows[some], ops.take(some), device, tier)
         return
-    np.add.at(sums.time_s, rows, priced.time_s)
-    np.add.at(sums.low_s, rows, priced.time_s * priced.error_low)
-    np.add.at(sums.high_s, rows, priced.time_s * priced.error_high)
+    low, high = priced.error_low, priced.error_high
+    _count(sums, Fixed(rows=rows, time_s=priced.time_s, error_low=low, error_high=high))
+
+
+def _count(sums: _Sums, one: Fixed) -> None:
+    np.add.at(sums.time_s, one.rows, one.time_s)
+    np.add.at(sums.low_s, one.rows, one.time_s * one.error_low)
+    np.add.at(sums.high_s, one.rows, one.time_s * one.error_high)

@@ -15,7 +15,7 @@ from aisys.cost import Tier
 from aisys.errors import AisysError
 from aisys.ir import OpTable
 from aisys.validate.attention import PAGE_SIZE
-from aisys.validate.gpu_rows import Part, predict_parts
+from aisys.validate.gpu_rows import Part, Work, predict_work
 from aisys.validate.prediction import Floats, Options, Prediction
 from aisys.validate.table import Table
 from aisys.workload import published
@@ -148,4 +148,5 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us."""
     found, unknown = parts(table)
     groups = ("device", "model", "kind")
-    return predict_parts(table, found, tier=tier, options=options, group_columns=groups, skipped=unknown)
+    work = Work(parts=found, skipped=unknown)
+    return predict_work(table, work, tier=tier, options=options, group_columns=groups)

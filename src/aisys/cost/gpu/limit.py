@@ -1,6 +1,7 @@
 """The data sheet's speed of light: peak flop, compulsory bytes at peak bandwidth, nothing else.
 
-Every byte that an op must read or write moves once. No tier is ever faster.
+Every byte that an op must read or write moves once: from main memory, except what a streaming op may find or leave in
+the shared cache, which still crosses it. No tier is ever faster.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,22 @@ _FORMAT_OF_MATH = {"fp8_block": "fp8"}
 """Multiplier format of math names that are a format plus a way to scale it."""
 
 
+CACHE_BYTES_PER_CLOCK_PER_SM = 64
+"""Most that one multiprocessor reads from the shared cache. Source: Jia et al. 2018, Luo et al. 2024."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Work:
-    """What each row must at least do: arrays [rows]; math: the number format that multiplies ("" for none)."""
+    """What each row must at least do: arrays [rows]; math: the number format that multiplies ("" for none).
+
+    cacheable_bytes: of the bytes, those that the op before or after may keep in the shared cache.
+    """
 
     flop: Floats
     read_bytes: Floats
     write_bytes: Floats
     math: Names
+    cacheable_bytes: Floats | float = 0.0
 
 
 def work(table: OpTable) -> Work:
@@ -46,8 +55,12 @@ def compute_s(work_: Work, device: Device) -> Floats:
 
 
 def memory_s(work_: Work, device: Device) -> Floats:
-    """Time of the compulsory bytes at the data sheet's bandwidth."""
-    return (work_.read_bytes + work_.write_bytes) / float(device.main_memory.bandwidth_bytes_per_s)
+    """Time of the compulsory bytes at the data sheet's bandwidth; cacheable ones fill the shared cache first."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    moved = work_.read_bytes + work_.write_bytes
+    far = (moved - np.minimum(work_.cacheable_bytes, gpu.l2_bytes)) / float(device.main_memory.bandwidth_bytes_per_s)
+    return np.maximum(far, moved / (CACHE_BYTES_PER_CLOCK_PER_SM * gpu.clock_hz * gpu.num_sm))
 
 
 def _matmul(table: OpTable) -> Work:
@@ -100,12 +113,11 @@ def _attention(table: OpTable) -> Work:
 
 
 def _stream(table: OpTable) -> Work:
+    read, write = table["read_bytes"].astype(float), table["write_bytes"].astype(float)
     return Work(
-        flop=np.zeros(len(table)),
-        read_bytes=table["read_bytes"].astype(float),
-        write_bytes=table["write_bytes"].astype(float),
+        flop=np.zeros(len(table)), read_bytes=read, write_bytes=write, cacheable_bytes=read + write,
         math=np.full(len(table), "", dtype=np.str_),
-    )
+    )  # fmt: skip
 
 
 _WORK = {"matmul": _matmul, "grouped_matmul": _grouped_matmul, "attention": _attention, "stream": _stream}

@@ -1,27 +1,33 @@
 """Ops that move bytes past an ALU on a GPU: norms, activations, softmax, rotary embedding, gathers, optimizer updates.
 
 A pass over the data at a share of the main memory's bandwidth, or of the shared cache's where the data fits, after a
-launch. A kernel that gives each row to one block is bound by what a block streams: few rows leave multiprocessors
-idle. One that walks over its row several times (statistics, then the result) finds it again in the multiprocessor's
-own cache while the rows in flight fit there, and reads it from main memory again where they do not.
+launch. Kernels give each row to one block of threads, which walks over it in steps of one vector per thread: the last
+step may be part empty, few rows leave multiprocessors idle, and a row takes at least what one block can stream. A
+kernel that walks over its row several times (statistics, then the result) finds it again in the multiprocessor's own
+cache while the rows in flight fit there, and reads it from main memory again where they do not.
 """
 
 import numpy as np
 
 from aisys.cost.gpu import lookup
-from aisys.cost.gpu.timing import Floats, KernelTiming, Names
+from aisys.cost.gpu.timing import Floats, KernelTiming, Names, bytes_per_element
 from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
 
 FIELDS = (
-    "launch_s", "memory_efficiency", "cached_share", "bytes_per_clock_per_sm", "row_s", "row_bytes_per_clock",
-    "extra_passes", "threads_per_row", "threads_per_sm", "few_rows_s", "error_low", "error_high",
+    "launch_s", "memory_efficiency", "relative_efficiency", "cached_share", "bytes_per_clock_per_sm", "row_s",
+    "row_bytes_per_clock", "extra_passes", "one_pass_cols", "vector_bytes", "threads_per_row", "threads_per_sm",
+    "near_cache_bytes", "l2_partitions", "few_rows_s", "error_low", "error_high",
 )  # fmt: skip
 
 FEW_ROWS = 16
 """Most rows that a gather serves with its kernel for few indices. Source: PyTorch, indexSelectSmallIndex."""
+
+NEAR, FAR = (0.4, 1.0), (0.35, 1.1)
+"""Rows in flight over the multiprocessor's own cache, and over the shared one, up to which every second read hits and
+from which none does. Source: measured/neusight_fp32_ops.csv, layer norm and softmax on six GPUs."""
 
 _ROW_WORDS = ("norm", "softmax", "cross_entropy", "topk")
 """A function whose name holds one of these reduces along its rows."""
@@ -34,30 +40,47 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     c, keys = lookup.constants(gpu, _variants(table), FIELDS, _chain)
     rows = np.maximum(table["rows"].astype(float), 1)
     moved = table["read_bytes"] + table["write_bytes"]
-    again = table["read_bytes"] * c["extra_passes"] * _misses(table["read_bytes"] / rows, c, gpu)
+    threads, steps = _blocks(table, c)
+    resident = np.maximum(np.floor(c["threads_per_sm"] / threads), 1)
+    passes = np.where(table["cols"] > c["one_pass_cols"], c["extra_passes"], 0.0)
+    again = table["read_bytes"] * passes * _misses(table["read_bytes"] / rows * resident, c, gpu)
     cached = np.clip(2 - moved / (c["cached_share"] * gpu.l2_bytes), 0.0, 1.0)
-    dram = moved * (1 - cached) + again
-    memory = dram / (float(device.main_memory.bandwidth_bytes_per_s) * c["memory_efficiency"])
-    memory = np.maximum(memory, moved / (c["bytes_per_clock_per_sm"] * gpu.clock_hz * gpu.num_sm))
-    resident = np.floor(c["threads_per_sm"] / c["threads_per_row"])
-    row = c["row_s"] + moved / rows / (c["row_bytes_per_clock"] * gpu.clock_hz)
-    by_row = row * np.maximum(rows / (gpu.num_sm * resident), 1.0)
+    bandwidth = float(device.main_memory.bandwidth_bytes_per_s) * c["memory_efficiency"] * c["relative_efficiency"]
+    memory = (moved * (1 - cached) + again) / bandwidth
+
+    padded = moved * steps
+    waves = np.maximum(rows / (gpu.num_sm * resident), 1.0)
+    together = waves * c["row_s"] + padded / (c["bytes_per_clock_per_sm"] * gpu.clock_hz * gpu.num_sm)
+    alone = c["row_s"] + padded / rows / (c["row_bytes_per_clock"] * gpu.clock_hz)
     few = np.where(rows <= FEW_ROWS, c["few_rows_s"] * rows, 0.0)
-    busy = np.maximum(memory, by_row) + few
+    by_row = np.maximum(together, alone) + few
+    busy = np.maximum(memory, by_row)
+    work = np.where(by_row > memory, "rows", "memory")
     return KernelTiming(
         time_s=c["launch_s"] + busy, flop=np.zeros(len(table)), math=np.full(len(table), ""), dram_bytes=moved + again,
-        chip_bytes=moved + again, bound=np.where(busy < c["launch_s"], "launch", np.where(by_row > memory, "rows", "memory")),
-        error_low=c["error_low"], error_high=c["error_high"], keys=keys,
-        counts=FrozenMap({"cached_share": np.asarray(cached, dtype=float)}),
+        chip_bytes=moved + again, bound=np.where(busy < c["launch_s"], "launch", work), error_low=c["error_low"],
+        error_high=c["error_high"], keys=keys, counts=FrozenMap({"waves": waves}),
     )  # fmt: skip
 
 
-def _misses(row_bytes: Floats, c: dict[str, Floats], gpu: Gpu) -> Floats:
-    """Share of a row that its next pass finds neither in the multiprocessor nor in the shared cache."""
-    in_flight = row_bytes * np.floor(c["threads_per_sm"] / c["threads_per_row"])
-    near = np.clip(2 * in_flight / gpu.shared_memory_bytes_per_sm - 0.5, 0.0, 1.0)
-    far = np.clip(2 * (in_flight * gpu.num_sm / (0.5 * gpu.l2_bytes) - 0.5), 0.0, 1.0)
-    return np.asarray(near * far)
+def _blocks(table: OpTable, c: dict[str, Floats]) -> tuple[Floats, Floats]:
+    """Threads that share a row: half as many as it has vectors, as a power of two; and the row's padding factor."""
+    cols = np.maximum(table["cols"].astype(float), 1)
+    per_thread = np.maximum(c["vector_bytes"] / bytes_per_element(table["dtype"]), 1)
+    wanted = np.exp2(np.ceil(np.log2(np.maximum(cols / per_thread / 2, 1))))
+    threads = np.clip(wanted, 32, c["threads_per_row"])
+    step = threads * per_thread
+    return threads, np.where(cols > step, np.ceil(cols / step) * step / cols, 1.0)
+
+
+def _misses(in_flight: Floats, c: dict[str, Floats], gpu: Gpu) -> Floats:
+    """Share of a second read that neither the multiprocessor's cache nor the shared one holds."""
+    far = in_flight * gpu.num_sm / (gpu.l2_bytes / c["l2_partitions"])
+    return _ramp(in_flight / c["near_cache_bytes"], *NEAR) * _ramp(far, *FAR)
+
+
+def _ramp(value: Floats, start: float, end: float) -> Floats:
+    return np.asarray(np.clip((value - start) / (end - start), 0.0, 1.0))
 
 
 def _variants(table: OpTable) -> Names:
@@ -69,5 +92,5 @@ def _variants(table: OpTable) -> Names:
 def _chain(variant: str, field: str) -> tuple[str, ...]:
     function, _, width = variant.partition(".")
     kind = "row" if any(word in function for word in _ROW_WORDS) else "pointwise"
-    wide = (f"stream.{function}.{width}.{field}", f"stream.{kind}.{width}.{field}") if width else ()
-    return (*wide, f"stream.{function}.{field}", f"stream.{kind}.{field}", f"stream.{field}")
+    suffix = f".{width}" if width else ""
+    return f"stream.{function}{suffix}.{field}", f"stream.{kind}{suffix}.{field}", f"stream.{field}"
