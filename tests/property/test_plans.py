@@ -156,6 +156,18 @@ def test_techniques_that_contradict_each_other_are_refused():
         search(GRAPH, NODE, techniques=[*TRAIN, TensorParallel(2), TensorParallel(4)])
 
 
+def test_offloaded_state_leaves_the_device_and_its_update_waits_for_the_host():
+    kept = Plan(tensor=2, data=4, num_microbatches=8, sharding="zero1")
+    moved = replace(kept, offload_optimizer=True)
+    steps = evaluate_many(GRAPH, NODE, PlanTable.of([kept, moved]), techniques=TRAIN)
+    state = memory.PARTS.index("optimizer_state")
+    assert steps.memory_bytes[1, state] == 0 < steps.memory_bytes[0, state]
+    # Source: Ren et al. 2021; 12 bytes of fp32 state per parameter, read and written once, 4 bytes of gradient read.
+    elements = steps.memory_bytes[0, state] / 12
+    at_host = (2 * 12 * elements + 4 * elements / 4) / (float(NODE.host.main_memory.bandwidth_bytes_per_s) / 8)
+    assert steps.time_s[1] - steps.time_s[0] == pytest.approx(at_host, rel=0.2)
+
+
 def test_a_plan_for_another_batch_is_refused():
     with pytest.raises(BadInput, match="the workload has 32"):
         evaluate(GRAPH, NODE, techniques=TRAIN, plan=Plan(data=8))

@@ -78,22 +78,24 @@ class Shop:
         return np.array([self._index[key] for key in keys], np.int64)
 
     def _price(self, keys: Sequence[tuple[Any, ...]]) -> None:
-        jobs: list[tuple[tuple[ShardedBlock, ...], list[BlockWork]]] = []
+        """Price all of `keys` in one go; nothing is kept unless all of it succeeds."""
+        found: dict[tuple[Any, ...], Shares | str] = {}
+        jobs: dict[tuple[Any, ...], tuple[tuple[ShardedBlock, ...], list[BlockWork]]] = {}
         for key in keys:
-            self._index[key] = len(self.known)
             try:
-                jobs.append(self._shard(dict(zip(SHARD_FIELDS, key, strict=True))))
-                self.known.append("")
+                jobs[key] = self._shard(dict(zip(SHARD_FIELDS, key, strict=True)))
             except AisysError as error:
-                self.known.append(str(error))
-        places = [self._index[key] for key in keys if self.known[self._index[key]] == ""]
-        works = [work for _, block_works in jobs for work in block_works]
-        costs = price(works, self.setting.machine, self.setting.tier) if works else None
-        start = 0
-        for place, (sharded, block_works) in zip(places, jobs, strict=True):
-            assert costs is not None
-            self.known[place] = _shares(sharded, costs, slice(start, start + len(block_works)))
-            start += len(block_works)
+                found[key] = str(error)
+        works = [work for _, block_works in jobs.values() for work in block_works]
+        if works:
+            costs = price(works, self.setting.machine, self.setting.tier)
+            start = 0
+            for key, (sharded, block_works) in jobs.items():
+                found[key] = _shares(sharded, costs, slice(start, start + len(block_works)))
+                start += len(block_works)
+        for key, share in found.items():
+            self._index[key] = len(self.known)
+            self.known.append(share)
 
     def _shard(self, choice: Mapping[str, Any]) -> tuple[tuple[ShardedBlock, ...], list[BlockWork]]:
         graph = variant(self.setting.graph, choice["precision"], choice["recompute"])

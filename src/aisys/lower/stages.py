@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aisys.lower import memory
 from aisys.lower.blocks import CATEGORIES
 from aisys.lower.communication import Group, transfer_times
+from aisys.lower.offload import offload_s
 from aisys.lower.shares import Setting, Shares
 from aisys.lower.tail import Windows, gradient_s, optimizer_s
 from aisys.machine import Machine
@@ -174,7 +175,13 @@ class _Assembly:
         local = np.einsum("gbrk,sb->gsrk", state, per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
         read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
         touched = np.stack([read, written], axis=2)
-        return gradients, optimizer_s(self.setting.machine, self.setting.framework, touched, self.setting.tier)
+        update = optimizer_s(self.setting.machine, self.setting.framework, touched, self.setting.tier)
+        rows = np.flatnonzero(self.plans["offload_optimizer"])
+        if len(rows):
+            update[rows] = float(self.setting.framework.step_s) + offload_s(
+                self.setting.machine, local[rows, :, 1].sum(-1), local[rows, :, 0].sum(-1), local[rows, :, 2].sum(-1)
+            )
+        return gradients, update
 
     def _tied_s(self) -> Floats:
         """Embeddings that the first and the last stage share: their gradients are added up between the two."""

@@ -118,6 +118,8 @@ def _reason(setting: Setting, plan: Plan, share: Shares | str) -> str:
         return (
             f"{plan.num_microbatches} microbatches are not a multiple of {plan.pipeline} stages, as interleaving needs"
         )
+    if plan.offload_optimizer and (setting.machine.host is None or setting.machine.host_link is None):
+        return f"optimizer offload needs a host, and {setting.machine.name} names none"
     if plan.data % plan.expert:
         return f"expert parallelism of {plan.expert} does not divide data parallelism of {plan.data}"
     return ""
