@@ -1,6 +1,6 @@
 """The workload's nouns: dtypes, tensors with named axes, ops with rules, blocks that repeat, and their tables."""
 
-from aisys.ir.dtype import DTYPES, DType, dtype
+from aisys.ir.dtype import DTYPES, DType, dtype, grouped_integer
 from aisys.ir.graph import Block, Graph, Op, Option, ProgramPhase, Role, Segment, Tensor
 from aisys.ir.op_table import COLUMNS, OpTable
 from aisys.ir.record import LINE_BYTES, NUM_BLOCKS, AccessRecord, BlockTraffic, Phase, Stream
@@ -33,6 +33,7 @@ __all__ = [
     "Tensor",
     "dtype",
     "gradient_name",
+    "grouped_integer",
     "kernels",
     "load",
     "rule",

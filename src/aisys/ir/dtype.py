@@ -1,6 +1,8 @@
 """Number formats."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from aisys.errors import unknown_name
 
@@ -17,6 +19,15 @@ class DType:
     is_float: bool = True
 
     @property
+    def family(self) -> str:
+        """The format without its grouping: what a kernel is made for.
+
+        >>> dtype("int4_g64_s16").family, dtype("fp8_block").family
+        ('int4', 'fp8_block')
+        """
+        return f"int{self.bits}" if _GROUPED.fullmatch(self.name) else self.name
+
+    @property
     def bits_per_element(self) -> float:
         """Stored bits per element with the group's share of scale and zero point."""
         shared = self.scale_bits + self.zero_point_bits
@@ -26,6 +37,15 @@ class DType:
     def bytes_per_element(self) -> float:
         """`bits_per_element` in bytes."""
         return self.bits_per_element / 8
+
+    def num_bytes(self, num_elements: int) -> float:
+        """Stored bytes of so many elements; exact where they fill whole groups.
+
+        >>> dtype("int8_g48_s16").num_bytes(1920)
+        2000.0
+        """
+        shared = (self.scale_bits + self.zero_point_bits) * num_elements / self.group if self.group else 0.0
+        return (self.bits * num_elements + shared) / 8
 
 
 DTYPES = {
@@ -51,8 +71,30 @@ DTYPES = {
 (nvfp4: 16 elements), OCP microscaling 1.0 (mxfp4: 32 elements), Frantar et al. 2023 (int4: 128)."""
 
 
+_GROUPED = re.compile(r"int([1-8])_g([1-9][0-9]{0,9})_s(8|16|32)(?:_z([1-8]))?")
+
+
+@lru_cache(maxsize=4096)
 def dtype(name: str) -> DType:
-    """The number format called `name`. Raises UnknownName with the nearest names."""
-    if name not in DTYPES:
+    """The number format called `name`; `grouped_integer` explains names like int4_g64_s16. Raises UnknownName.
+
+    >>> dtype("int4_g64_s16_z4").bits_per_element
+    4.3125
+    """
+    if name in DTYPES:
+        return DTYPES[name]
+    parts = _GROUPED.fullmatch(name)
+    if parts is None:
         raise unknown_name("dtype", name, DTYPES)
-    return DTYPES[name]
+    return grouped_integer(*(int(x or 0) for x in parts.groups()))
+
+
+def grouped_integer(bits: int, group: int, scale_bits: int = 16, zero_point_bits: int = 0) -> DType:
+    """Integers that share a scale, and with zero_point_bits a zero point, per `group`; the name says all of it.
+
+    >>> grouped_integer(8, 64).name, grouped_integer(4, 128).name
+    ('int8_g64_s16', 'int4')
+    """
+    name = f"int{bits}_g{group}_s{scale_bits}" + (f"_z{zero_point_bits}" if zero_point_bits else "")
+    made = DType(name, bits, group, scale_bits, zero_point_bits, is_float=False)
+    return next((d for d in DTYPES.values() if replace(d, name=name) == made), made)

@@ -36,7 +36,7 @@ class Tensor:
     @property
     def num_bytes(self) -> float:
         """Stored bytes, scales and zero points included."""
-        return self.num_elements * self.dtype.bytes_per_element
+        return self.dtype.num_bytes(self.num_elements)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
