@@ -60,7 +60,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     here = sysconfig.get_path("purelib")
-    (Path(site) / "beside.pth").write_text(f"import site, sys; sys.path.insert(0, {here!r}); site.addsitedir({here!r})\n")
+    line = f"import site, sys; sys.path.insert(0, {here!r}); site.addsitedir({here!r})\n"
+    (Path(site) / "beside.pth").write_text(line)
     package = folder / "package"
     package.mkdir()
     (package / "pyproject.toml").write_text(PYPROJECT)
