@@ -56,7 +56,7 @@ class Question:
 
 
 def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], method: Method) -> Question:
-    """Apply the techniques in order: those that decide something narrow the plan space, the others change the graph.
+    """Apply the techniques in order: `constrain` narrows the plan space, `apply` changes the graph.
 
     Raises BadInput for an object that is no technique and for a forward graph without its decode step, CannotApply
     where a technique does not fit.
@@ -64,12 +64,13 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     graphs = [workload] if isinstance(workload, Graph) else [workload.prefill, workload.decode]
     space = PlanSpace()
     for technique in techniques:
-        if hasattr(technique, "constrain"):
-            space = technique.constrain(space)
-        elif hasattr(technique, "apply"):
-            graphs = [technique.apply(graph) for graph in graphs]
-        else:
+        verbs = [verb for verb in ("constrain", "apply") if hasattr(technique, verb)]
+        if not verbs:
             raise BadInput(f"{technique!r} is no technique: it has neither apply nor constrain")
+        if "constrain" in verbs:
+            space = technique.constrain(space)
+        if "apply" in verbs:
+            graphs = [technique.apply(graph) for graph in graphs]
     trains = any(op.phase != "forward" for block in graphs[0].blocks for op in block.ops)
     if not trains and len(graphs) == 1:
         raise BadInput(f"{graphs[0].name!r} does not train; add TrainingStep(), or give Serving(prefill, decode)")
