@@ -29,6 +29,7 @@ from aisys.technique.recompute import Recompute as Recompute
 from aisys.technique.serving_format import ServingFormat as ServingFormat
 from aisys.technique.tensor_parallel import TensorParallel as TensorParallel
 from aisys.technique.training_step import TrainingStep as TrainingStep
+from aisys.technique.weight_quantization import WeightQuantization as WeightQuantization
 from aisys.units import Sourced as Sourced
 from aisys.workload import list_workloads as list_workloads
 from aisys.workload import read as read
