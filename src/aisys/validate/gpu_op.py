@@ -26,7 +26,9 @@ STACK = "eager"
 NODES = {"4xA100-SXM4-80GB": "a100-x4"}
 """Node of each group of devices that a table may name."""
 
-_LAYER = re.compile(r"gpt3_layer_(?P<phase>prefill|decode)_tp(?P<tp>\d+)_b(?P<batch>\d+)_(?:s|kv)(?P<keys>\d+):(?P<op>\w+)")
+_LAYER = re.compile(
+    r"gpt3_layer_(?P<phase>prefill|decode)_tp(?P<tp>\d+)_b(?P<batch>\d+)_(?:s|kv)(?P<keys>\d+):(?P<op>\w+)"
+)
 _MANY = re.compile(r"(?P<node>\d+x\S+)(?: .*)?")
 _HIDDEN, _HEADS, _FFN = 12288, 96, 49152
 """GPT-3 175B. Source: Brown et al. 2020."""
@@ -83,9 +85,9 @@ LAYER_OPS: dict[str, Callable[[Layer], OpTable]] = {
 
 def work(table: Table) -> Work:
     """What every row stands for; the parts of single ops come first, one per op name."""
-    names = table.texts("op")
+    names, owners = table.texts("op"), [str(device) for device in table.texts("device")]
     sizes = [table.counts(column, least=0).astype(float) for column in ("d0", "d1", "d2")]
-    nodes = {int(i): m["node"] for i, name in enumerate(table.texts("device")) if (m := _MANY.fullmatch(str(name)))}
+    nodes = {int(i): m["node"] for i, name in enumerate(owners) if (m := _MANY.fullmatch(name))}
     parts = single_parts(names, sizes)
     fixed: list[Fixed] = []
     done = {int(row) for part in parts for row in part.rows}
@@ -98,8 +100,8 @@ def work(table: Table) -> Work:
         elif found and found["op"] in LAYER_OPS:
             parts.append(Part(rows=np.array([row]), ops=LAYER_OPS[found["op"]](_layer(found))))
         else:
-            skipped.append((row, f"op {str(names[row])!r} has no rule on {str(table.texts('device')[row])!r}"))
-    devices = np.array([nodes[i].split("x", 1)[1] if i in nodes else str(d) for i, d in enumerate(table.texts("device"))])
+            skipped.append((row, f"op {str(names[row])!r} has no rule on {owners[row]!r}"))
+    devices = np.array([nodes[i].split("x", 1)[1] if i in nodes else owner for i, owner in enumerate(owners)])
     return Work(parts=parts, fixed=fixed, skipped=skipped, devices=devices, stacks=np.full(len(table), STACK))
 
 

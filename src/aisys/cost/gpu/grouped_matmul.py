@@ -18,16 +18,25 @@ TILES = ((16, 128), (32, 128), (64, 128), (64, 256), (128, 128), (128, 256))
 """Rows and columns of one block. Source: tile menus of the fused MoE kernels of vLLM and of CUTLASS grouped GEMM."""
 
 FIELDS = (
-    "compute_efficiency", "small_tile_penalty", "memory_efficiency", "l2_bytes_per_clock_per_sm", "tile_s", "launch_s",
-    "error_low", "error_high",
+    "compute_efficiency", "small_tile_penalty", "memory_efficiency", "l2_bytes_per_clock_per_sm",
+    "tile_bytes_per_clock", "tile_s", "launch_s", "error_low", "error_high",
 )  # fmt: skip
 
 _TILE_ROWS, _TILE_COLS = np.array(TILES, dtype=float).T[:, None, :]
 
 
-def active_groups(groups: Floats, rows: Floats) -> Floats:
-    """Expected number of experts with at least one of `rows` rows that choose evenly and at random."""
-    return np.asarray(groups * -np.expm1(rows * np.log1p(-1 / np.maximum(groups, 1 + 1e-12))))
+def effective_groups(active: Floats, rows: Floats) -> Floats:
+    """How many evenly chosen experts leave as many of them active as a skewed routing does: `active` of `rows` rows.
+
+    >>> round(float(effective_groups(np.array([57.0]), np.array([128.0]))[0]))
+    67
+    """
+    low, high = np.array(active, dtype=float), np.maximum(active, 1) * 1e6
+    for _ in range(60):
+        middle = np.sqrt(low * high)
+        fewer = limit.active_groups(middle, rows) < active
+        low, high = np.where(fewer, middle, low), np.where(fewer, high, middle)
+    return np.asarray(high)
 
 
 def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
@@ -39,15 +48,16 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     groups, m, n, k = (table[name].astype(float)[:, None] for name in ("groups", "m", "n", "k"))
     a, b, out = (bytes_per_element(table[f"{x}_dtype"])[:, None] for x in ("a", "b", "out"))
     peak = by_name(table["math"], lambda math: limit.peak_flop_per_s(gpu, math))[:, None]
-    active = active_groups(groups, m)
+    active = limit.active_groups(groups, m)
 
     tiles_m = np.maximum(active, m / _TILE_ROWS + active / 2)
     blocks = tiles_m * np.ceil(n / _TILE_COLS)
     penalty = 1 + c["small_tile_penalty"] * np.maximum(0, np.sqrt(128 * 128 / (_TILE_ROWS * _TILE_COLS)) - 0.7)
     multiply = 2 * _TILE_ROWS * _TILE_COLS * k * gpu.num_sm * penalty / (peak * c["compute_efficiency"])
     fill_bytes = k * (_TILE_ROWS * a + _TILE_COLS * b)
-    feed = fill_bytes / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz)
-    compute = np.maximum(blocks / gpu.num_sm, 1.0) * (np.maximum(multiply, feed) + c["tile_s"])
+    alone = np.maximum(multiply, fill_bytes / (c["tile_bytes_per_clock"] * gpu.clock_hz)) + c["tile_s"]
+    together = np.maximum(multiply, fill_bytes / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz)) + c["tile_s"]
+    compute = np.maximum(blocks / gpu.num_sm * together, alone)
     best = np.argmin(compute, axis=1)[:, None]
     moved = active * n * k * b + m * k * a + m * n * out
     memory = moved / (float(device.main_memory.bandwidth_bytes_per_s) * c["memory_efficiency"])

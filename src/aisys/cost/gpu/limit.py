@@ -73,9 +73,14 @@ def _matmul(table: OpTable) -> Work:
     )
 
 
+def active_groups(groups: Floats, rows: Floats) -> Floats:
+    """Expected number of experts with at least one of `rows` rows that choose evenly and at random."""
+    return np.asarray(groups * -np.expm1(rows * np.log1p(-1 / np.maximum(groups, 1 + 1e-12))))
+
+
 def _grouped_matmul(table: OpTable) -> Work:
     groups, m, n, k = (table[name].astype(float) for name in ("groups", "m", "n", "k"))
-    weights = np.minimum(groups, m) * n * k * bytes_per_element(table["b_dtype"])
+    weights = active_groups(groups, m) * n * k * bytes_per_element(table["b_dtype"])
     return Work(
         flop=2 * m * n * k,
         read_bytes=m * k * bytes_per_element(table["a_dtype"]) + weights,
