@@ -69,6 +69,9 @@ FIELDS = {
     "gelu": _EAGER[:2], "layernorm": _EAGER, "softmax": _EAGER,
 }  # fmt: skip
 
+FIRST = "sm80"
+"""The generation with most rows is fitted first; the others start from it."""
+
 RELATIVES = {"sm60": "sm80", "sm61": "sm80", "sm70": "sm80", "sm75": "sm80", "sm100": "sm90", "gfx942": "gfx90a"}
 """Where a generation without 16-bit rows takes its constants from."""
 
@@ -173,9 +176,13 @@ def memory_efficiencies(rows: Sequence[Rows]) -> dict[str, float]:
     return found
 
 
-def fit_function(function: str, problem: Problem) -> dict[str, float]:
-    """The constants of one function's 16-bit kernels on one generation, with their interval."""
-    free = [Free(f"stream.{function}.{f.key}", f.prior, f.low, f.high) for f in FIELDS[function]]
+def fit_function(function: str, problem: Problem, before: Mapping[str, float]) -> dict[str, float]:
+    """The constants of one function's 16-bit kernels on one generation, with their interval.
+
+    before: the constants of a generation fitted earlier, which stand for what these rows cannot tell.
+    """
+    keys = [(f"stream.{function}.{f.key}", f) for f in FIELDS[function]]
+    free = [Free(key, before.get(key, f.prior), f.low, f.high) for key, f in keys]
     guess = unseen(problem.predict, problem.measured, free)
     print(problem.groups[0].generation, function, summary(problem.measured, guess), flush=True)
     values = fit(problem.predict, problem.measured, free, np.arange(len(problem.measured)))
@@ -221,12 +228,13 @@ def main() -> None:
     known = {g: {"stream.memory_efficiency": e} for g, e in efficiency.items()}
     of_family = {f: fit_wide([r for r in wide if r.generation in g], known) for f, g in WIDE_FAMILIES.items()}
     generations: dict[str, dict[str, float]] = {}
-    for generation in sorted({r.generation for r in [*serving, *eager]}):
+    for generation in sorted({r.generation for r in [*serving, *eager]}, key=lambda g: (g != FIRST, g)):
         values = dict(known.get(generation, {}))
+        before = generations.get(FIRST, {}) if generation.startswith("sm") else {}
         for rows, finish in ((serving, lambda _, v: v), (eager, as_eager)):
             for function in sorted({r.function for r in rows if r.generation == generation}):
                 mine = [r for r in rows if (r.generation, r.function) == (generation, function)]
-                values |= finish(function, fit_function(function, Problem(mine, known)))
+                values |= finish(function, fit_function(function, Problem(mine, known), before))
         generations[generation] = values
     for generation, relative in RELATIVES.items():
         carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
