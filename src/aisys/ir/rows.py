@@ -6,7 +6,7 @@ from typing import Any
 
 from aisys.ir.graph import Op, Tensor
 from aisys.ir.op_table import COLUMNS, OpTable
-from aisys.ir.rules import Row, rule
+from aisys.ir.rules import Row, local_bytes, rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +18,38 @@ class Kernel:
 
 
 def kernels(ops: Sequence[Op], tensors: Mapping[str, Tensor]) -> list[Kernel]:
-    """One kernel per op, except that neighbours with one `fuse` label and phase merge by adding up `fuse_dim`."""
+    """One kernel per op, except that neighbours with one `fuse` label and phase run as one.
+
+    Matmuls merge by adding up their `fuse_dim`. Streams merge by adding up their bytes, less what one of them wrote
+    and the next reads, which stays in registers.
+    """
     out: list[Kernel] = []
     for op in ops:
         row = rule(op.kind).row(op, tensors)
         if row is None:
             continue
-        kind, columns = row
-        label = op.options.get("fuse")
-        before = out[-1] if out else None
-        if before and label and before.ops[-1].options.get("fuse") == label and before.ops[-1].phase == op.phase:
-            dim = str(op.options["fuse_dim"])
-            merged = {**before.row[1], dim: before.row[1][dim] + columns[dim]}
-            out[-1] = Kernel((kind, merged), (*before.ops, op))
+        if out and _is_one_kernel(out[-1].ops[-1], op):
+            out[-1] = Kernel(_merged(out[-1], row, op, tensors), (*out[-1].ops, op))
         else:
-            out.append(Kernel((kind, columns), (op,)))
+            out.append(Kernel(row, (op,)))
     return out
+
+
+def _is_one_kernel(before: Op, op: Op) -> bool:
+    label = op.options.get("fuse")
+    return bool(label) and before.options.get("fuse") == label and before.phase == op.phase
+
+
+def _merged(before: Kernel, row: Row, op: Op, tensors: Mapping[str, Tensor]) -> Row:
+    kind, columns = row
+    known = before.row[1]
+    if kind != "stream":
+        dim = str(op.options["fuse_dim"])
+        return kind, {**known, dim: known[dim] + columns[dim]}
+    written = {name for earlier in before.ops for name in earlier.writes}
+    kept = sum(local_bytes(op, tensors[name]) for name in op.reads if name in written)
+    added = {"read_bytes": columns["read_bytes"] - kept, "write_bytes": columns["write_bytes"], "flop": columns["flop"]}
+    return kind, {**columns, **{name: known[name] + value for name, value in added.items()}}
 
 
 def tables(rows: Sequence[Row]) -> dict[str, tuple[OpTable, list[int]]]:

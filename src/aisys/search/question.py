@@ -12,6 +12,7 @@ from aisys.lower.framework import Framework, framework, usual_framework
 from aisys.lower.shares import Setting, Shop
 from aisys.machine import Machine
 from aisys.plan.space import PlanSpace, WorkloadShape, workload_shape
+from aisys.technique.kernel_fusion import KernelFusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     if len({shape.batch for shape in shapes}) > 1:
         raise BadInput(f"prefill and decode of {graphs[0].name!r} hold different batches; read both with one batch")
     goal = "train" if trains else "infer"
+    if not trains:
+        graphs = [KernelFusion().apply(graph) for graph in graphs]
     return Question(
         graph=graphs[0], space=space, machine=machine, goal=goal, tier=method.tier,
         framework=framework(method.framework or usual_framework(machine, goal)), shape=shapes[0],

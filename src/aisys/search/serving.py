@@ -65,7 +65,7 @@ def serving_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> P
 def evaluate_served(question: Question, plans: PlanTable) -> Served:
     """Prefill and decode of every plan."""
     decode = decode_of(question)
-    first, step = _forward(shop(question), plans), _forward(shop(decode), plans)
+    first, step = forward_passes(shop(question), plans), forward_passes(shop(decode), plans)
     reason = [a or b for a, b in zip(first.reason, step.reason, strict=True)]
     memory_bytes = np.maximum(first.memory_bytes, step.memory_bytes)
     return Served(
@@ -75,7 +75,9 @@ def evaluate_served(question: Question, plans: PlanTable) -> Served:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Forward:
+class ForwardPasses:
+    """One pass of a forward graph under each plan: arrays [plans], memory and breakdown by part; reason: why not."""
+
     time_s: Floats
     energy_joule: Floats
     memory_bytes: Floats
@@ -83,7 +85,8 @@ class _Forward:
     reason: list[str]
 
 
-def _forward(priced: Shop, plans: PlanTable) -> _Forward:
+def forward_passes(priced: Shop, plans: PlanTable) -> ForwardPasses:
+    """Every plan's latency of one pass, and the fixed time that the framework adds to it."""
     known = [priced.known[i] for i in priced.indices(plans)]
     reason = [share if isinstance(share, str) else "" for share in known]
     time_s, energy = np.full(len(plans), np.inf), np.full(len(plans), np.inf)
@@ -104,7 +107,7 @@ def _forward(priced: Shop, plans: PlanTable) -> _Forward:
         )
         fullest = int(made.memory_bytes[0].sum(1).argmax())
         held[row] = made.memory_bytes[0, fullest]
-    return _Forward(time_s=time_s, energy_joule=energy, memory_bytes=held, breakdown_s=parts, reason=reason)
+    return ForwardPasses(time_s=time_s, energy_joule=energy, memory_bytes=held, breakdown_s=parts, reason=reason)
 
 
 def _latency(priced: Shop, made: Stages) -> tuple[float, Floats]:
