@@ -161,7 +161,7 @@ def test_an_architecture_without_a_model_is_unsupported_until_a_package_brings_o
 
     device = replace(aisys.device("h100-sxm"), architecture=TinyArray())
     table = OpTable.of("stream", read_bytes=1, write_bytes=1, flop=0, rows=1, cols=1, function="copy", dtype="bf16")
-    with pytest.raises(Unsupported, match="no cost model 'tiny_array' for a TinyArray; there are gpu"):
+    with pytest.raises(Unsupported, match="no cost model 'tiny_array' for a TinyArray; there are "):
         cost(table, device)
     text = "def price(table, device, *, tier):\n    return tier\n"
     install(monkeypatch, tmp_path, "cost", "tiny_array", text)
