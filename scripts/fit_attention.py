@@ -14,11 +14,14 @@ from fitting import Free, bare, changed, fit, interval, summary, tables_folder, 
 
 from aisys.cost.gpu import attention, limit
 from aisys.machine import load
+from aisys.units import Kind
 from aisys.validate.attention import op_table
 from aisys.validate.table import Table, read_table
 
 DEVICES = {"sm80": "A100-SXM4-80GB", "sm90": "H100-SXM5-80GB", "sm100": "B200-SXM"}
 SOURCE = "scripts/fit_attention.py on measured/gpu_attention.csv"
+
+STRUCTURE_SOURCE = "structure of the kernels; Dao 2023, Shah et al. 2024, documentation of vLLM and TensorRT-LLM"
 
 FIXED = {
     "attention.launch_s": 4e-6, "attention.exp_efficiency": 1.0, "attention.l2_bytes_per_clock_per_sm": 40.0,
@@ -51,6 +54,14 @@ OF_STACK = {
 }
 """vLLM caps the splits of FlashAttention-3 at 32 under CUDA graphs; the shared-key kernel of TensorRT-LLM takes groups
 of up to 32 heads."""
+
+RELATIVES = {
+    "sm60": ("sm80", 0.5), "sm61": ("sm80", 0.5), "sm70": ("sm80", 0.65), "sm75": ("sm80", 0.65),
+    "sm86": ("sm80", 1.0), "sm89": ("sm80", 1.0), "sm120": ("sm80", 1.0), "gfx90a": ("sm80", 0.6),
+    "gfx942": ("sm80", 0.6),
+}  # fmt: skip
+"""Where a generation without rows takes its constants from, and its share of their compute efficiency: FlashAttention-2
+runs on sm80 to sm120 alike; kernels before and beside it reach less (assumed)."""
 
 _PREFILL = (
     Free("page_s", 6e-6, 1e-6, 3e-5), Free("compute_efficiency", 0.75, 0.2, 1.1), Free("block_s", 2.5e-6, 3e-7, 1e-5),
@@ -122,90 +133,95 @@ def main() -> None:
     """Fits every generation and writes its files."""
     table = read_table(tables_folder() / "gpu_attention.csv")
     pooled: dict[str, dict[str, float]] = {}
-    every_error: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
+    light: dict[str, dict[str, float]] = {}
+    errors: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
     for generation, name in DEVICES.items():
         stacks = sorted({s.split("-")[0] for s in table.take(table.texts("device") == name).texts("stack")})
-        own: dict[str, float] = {}
-        for stack in ("", *stacks):
-            values: dict[str, float] = {}
-            for phase in ("prefill", "decode"):
-                rows = Rows(table, generation, stack, phase)
-                guess = unseen(rows.predict, rows.measured, rows.free())
-                print(generation, stack or "pooled", phase, summary(rows.measured, guess), flush=True)
-                values |= fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
-                values |= _interval(f"attention.{phase}", rows.measured, guess)
-                if stack:
-                    every_error[phase].append(np.abs(guess / rows.measured - 1))
-                    values |= OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))
-            if stack:
-                own |= {f"stack.{stack}.{key}": value for key, value in values.items()}
-            else:
-                pooled[generation] = values
-        _write(generation, pooled[generation], own, _limit_interval(table, generation))
-    for phase, errors in every_error.items():
-        print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(errors).mean():.1f} %")
-    _transfers(table, pooled)
+        of_stack = {stack: fit_stack(table, generation, stack, errors) for stack in stacks}
+        alone = len(stacks) == 1
+        pooled[generation] = of_stack[stacks[0]] if alone else fit_stack(table, generation, "", {})
+        own = {} if alone else of_stack
+        light[generation] = limit_interval(table, generation)
+        source = f"{SOURCE} ({name})"
+        stacked = {f"stack.{stack}.{key}": value for stack, values in own.items() for key, value in values.items()}
+        save(
+            generation,
+            structure(generation, pooled[generation]),
+            source,
+            {**pooled[generation], **stacked, **light[generation]},
+        )
+    for phase, of_phase in errors.items():
+        print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(of_phase).mean():.1f} %")
+    transfers(table, pooled, light)
+    relatives(pooled, light)
 
 
-def _interval(prefix: str, measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    low, high = interval(measured, predicted)
-    return {f"{prefix}.error_low": low, f"{prefix}.error_high": high}
+def fit_stack(table: Table, generation: str, stack: str, errors: dict[str, list[np.ndarray]]) -> dict[str, float]:
+    """The constants of one stack (of all pooled for an empty name); errors on unseen rows are added to `errors`."""
+    values: dict[str, float] = {}
+    for phase in ("prefill", "decode"):
+        rows = Rows(table, generation, stack, phase)
+        guess = unseen(rows.predict, rows.measured, rows.free())
+        print(generation, stack or "pooled", phase, summary(rows.measured, guess), flush=True)
+        values |= fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
+        low, high = interval(rows.measured, guess)
+        values |= {f"attention.{phase}.error_low": low, f"attention.{phase}.error_high": high}
+        errors.setdefault(phase, []).append(np.abs(guess / rows.measured - 1))
+    return {**values, **OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))}
 
 
-def _limit_interval(table: Table, generation: str) -> dict[str, float]:
-    ratio = np.concatenate(
-        [r.measured / r.floor for r in (Rows(table, generation, "", p) for p in ("prefill", "decode"))]
-    )
-    low, high = np.quantile(ratio, [0.05, 0.95])
+def limit_interval(table: Table, generation: str) -> dict[str, float]:
+    """How far above the speed of light these rows lie."""
+    both = [Rows(table, generation, "", phase) for phase in ("prefill", "decode")]
+    low, high = np.quantile(np.concatenate([rows.measured / rows.floor for rows in both]), [0.05, 0.95])
     return {"attention.limit.error_low": float(low), "attention.limit.error_high": float(high)}
 
 
-def _structure(generation: str, values: Mapping[str, float]) -> dict[str, float]:
-    """Constants that no row here decides."""
+def structure(generation: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Constants that no row here decides, without those that `values` has."""
     efficiency = values["attention.prefill.compute_efficiency"]
-    return {
+    found = {
         **FIXED, **OF_GENERATION[generation], "attention.compute_efficiency": efficiency,
         "attention.backward.compute_efficiency": BACKWARD_SHARE * efficiency,
         "attention.backward.block_s": values["attention.prefill.block_s"],
         "attention.error_low": values["attention.prefill.error_low"],
         "attention.error_high": values["attention.prefill.error_high"],
     }  # fmt: skip
+    return {key: value for key, value in found.items() if key not in values}
 
 
-def _write(generation: str, pooled: dict[str, float], own: dict[str, float], light: dict[str, float]) -> None:
-    device = DEVICES[generation]
-    write(
-        f"{generation}.attention",
-        [
-            (
-                "structure of the kernels; Dao 2023, Shah et al. 2024, documentation of vLLM and TensorRT-LLM",
-                "assumed",
-                _structure(generation, pooled),
-            ),
-            (f"{SOURCE} ({device})", "fitted", {**pooled, **light, **own}),
-        ],
-    )
+def save(
+    name: str, assumed: Mapping[str, float], source: str, fitted: Mapping[str, float], kind: Kind = "fitted"
+) -> None:
+    """Writes `<name>.attention.toml`; a name may end in .transfer."""
+    generation, _, rest = name.partition(".")
+    file = f"{generation}.attention" + (f".{rest}" if rest else "")
+    write(file, [(STRUCTURE_SOURCE, "assumed", assumed), (source, kind, fitted)])
 
 
-def _transfers(table: Table, pooled: dict[str, dict[str, float]]) -> None:
+def transfers(table: Table, pooled: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
+    """Writes what a generation would be given by the rows of the one before alone; prints how far off that is."""
     for before, generation in (("sm80", "sm90"), ("sm90", "sm100")):
-        values = dict(pooled[before])
         for phase in ("prefill", "decode"):
             rows = Rows(table, generation, "", phase)
-            guess = rows.predict(values, np.arange(len(rows.measured)))
+            guess = rows.predict(pooled[before], np.arange(len(rows.measured)))
             print(f"{before} constants on {generation} {phase}:", summary(rows.measured, guess))
-        values |= _widened(values)
-        write(
-            f"{generation}.attention.transfer",
-            [
-                ("structure of the kernels; Dao 2023, Shah et al. 2024", "assumed", _structure(generation, values)),
-                (f"{SOURCE}, fitted on {DEVICES[before]} alone", "fitted", values),
-            ],
-        )
+        values = pooled[before] | widened(pooled[before])
+        source = f"{SOURCE}, fitted on {DEVICES[before]} alone"
+        save(f"{generation}.transfer", structure(generation, values), source, {**values, **light[before]})
 
 
-def _widened(values: Mapping[str, float]) -> dict[str, float]:
-    """Intervals of another generation, twice as wide in log: no row of this one may say."""
+def relatives(pooled: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
+    """Writes generations without rows."""
+    for generation, (relative, share) in RELATIVES.items():
+        values = {k: v * (share if "compute_efficiency" in k else 1.0) for k, v in pooled[relative].items()}
+        values |= widened(values)
+        source = f"{SOURCE} ({DEVICES[relative]}), carried over, compute efficiency times {share}"
+        save(generation, structure(relative, values), source, {**values, **light[relative]}, "assumed")
+
+
+def widened(values: Mapping[str, float]) -> dict[str, float]:
+    """Intervals for another generation: twice as wide in log, for no row of it may say (assumed)."""
     return {key: value**2 for key, value in values.items() if "error_" in key}
 
 
