@@ -4,7 +4,6 @@ Nothing here knows a model. Axes are spread over mesh axes; an op that contracts
 the next reader decides which collective turns it into what it needs.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -133,8 +132,9 @@ class _Sharder:
             self.steps.append(self._local(op, self.extents))
             return
         spread = self._spread_axes(op)
-        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not spread
-        for name in op.reads:
+        sums_later = self._sums_later(op)
+        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not spread and not sums_later
+        for name in () if sums_later else op.reads:
             self._arrive(name, op, wants="tokens" if in_tokens else "whole", sharded=bool(spread))
         if op.kind in ("dispatch", "combine") and self.degrees.expert > 1:
             self._exchange_experts(op)
@@ -145,6 +145,14 @@ class _Sharder:
         self.steps.append(local)
         for name in op.writes:
             self._leave(name, op, spread, in_tokens, extents)
+            if sums_later:
+                self.layout[name] = "partial"
+
+    def _sums_later(self, op: Op) -> bool:
+        """Whether `op` is linear and all that it adds up is partial, so that one sum after it serves them all."""
+        if op.kind == "combine" and self.degrees.expert == 1:
+            return self.layout.get(op.reads[0]) == "partial"
+        return op.kind == "add" and all(self.layout.get(name) == "partial" for name in op.reads)
 
     def _spread_axes(self, op: Op) -> set[str]:
         if self.degrees.tensor == 1:
@@ -210,7 +218,7 @@ class _Sharder:
         elif tensor.role in ("weight", "gradient"):
             return
         else:
-            contracted = spread - set(tensor.axes)
+            contracted = _as_heads(spread) - _as_heads(set(tensor.axes))
             self.layout[name] = "partial" if contracted else "tokens" if in_tokens else "whole"
         self.local_bytes[name] = self._bytes_of(tensor, extents)
 
@@ -248,6 +256,6 @@ class _Sharder:
         )  # fmt: skip
 
 
-def ops_of(block: ShardedBlock, phases: tuple[str, ...]) -> Iterator[Op]:
-    """The local ops of the given phases."""
-    return (s for s in block.steps if isinstance(s, Op) and s.phase in phases)
+def _as_heads(axes: set[str]) -> set[str]:
+    """Key-value heads are groups of query heads: an op over both is spread over one axis, and contracts neither."""
+    return {"head" if axis == "kv_head" else axis for axis in axes}
