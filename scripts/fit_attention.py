@@ -15,8 +15,13 @@ from fitting import Free, bare, changed, fit, interval, summary, tables_folder, 
 from aisys.cost.gpu import attention, limit
 from aisys.machine import load
 from aisys.units import Kind
+from aisys.validate import transformer_layer
 from aisys.validate.attention import op_table
 from aisys.validate.table import Table, read_table
+
+BOARDS = {"sm89": "RTX4090", "sm120": "RTXPRO6000"}
+"""Generations that only measured/llmservingsim_layers.csv has: mixed batches of vLLM, the attention kernel alone. What
+these rows cannot tell they take from vLLM on sm80; both run FlashAttention-2."""
 
 DEVICES = {"sm80": "A100-SXM4-80GB", "sm90": "H100-SXM5-80GB", "sm100": "B200-SXM"}
 SOURCE = "scripts/fit_attention.py on measured/gpu_attention.csv"
@@ -57,7 +62,7 @@ of up to 32 heads."""
 
 RELATIVES = {
     "sm60": ("sm80", 0.5), "sm61": ("sm80", 0.5), "sm70": ("sm80", 0.65), "sm75": ("sm80", 0.65),
-    "sm86": ("sm80", 1.0), "sm89": ("sm80", 1.0), "sm120": ("sm80", 1.0), "gfx90a": ("sm80", 0.6),
+    "sm86": ("sm80", 1.0), "gfx90a": ("sm80", 0.6),
     "gfx942": ("sm80", 0.6),
 }  # fmt: skip
 """Where a generation without rows takes its constants from, and its share of their compute efficiency: FlashAttention-2
@@ -81,6 +86,31 @@ _OWN = {
 """What a kernel for another number format does not share with the 16-bit one."""
 
 _VARIANTS = {"prefill": ("fp8_kv", "fp8"), "decode": ("fp8_kv",)}
+
+
+_BOARD = (
+    Free("attention.compute_efficiency", 0.8, 0.3, 1.1), Free("attention.memory_efficiency", 0.85, 0.5, 0.97),
+    Free("attention.launch_s", 4e-6, 1e-6, 1e-5), Free("attention.block_s", 2e-6, 1e-7, 1e-5),
+    Free("attention.l2_bytes_per_clock_per_sm", 40, 8, 64), Free("attention.tail", 0.5, 0.05, 1.5),
+)  # fmt: skip
+
+
+class BoardRows:
+    """The mixed batches of one board as one prediction problem."""
+
+    def __init__(self, table: Table, generation: str, base: Mapping[str, float]) -> None:
+        kind, device = table.texts("kind") == "attention", table.texts("device") == BOARDS[generation]
+        self.table = table.take(kind & device)
+        self.parts = transformer_layer.parts(self.table)[0]
+        self.measured = self.table.numbers("us") * 1e-6
+        self.device = bare(load.device(BOARDS[generation]), base)
+
+    def predict(self, values: Mapping[str, float], rows: np.ndarray) -> np.ndarray:
+        """Predicted seconds of the chosen rows."""
+        total = np.zeros(len(self.measured))
+        for part in self.parts:
+            total[part.rows] += attention.time(part.ops, changed(self.device, values), "analytic").time_s
+        return total[rows]
 
 
 class Rows:
@@ -135,11 +165,13 @@ def main() -> None:
     pooled: dict[str, dict[str, float]] = {}
     light: dict[str, dict[str, float]] = {}
     errors: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
+    of_vllm: dict[str, float] = {}
     for generation, name in DEVICES.items():
         stacks = sorted({s.split("-")[0] for s in table.take(table.texts("device") == name).texts("stack")})
         of_stack = {stack: fit_stack(table, generation, stack, errors) for stack in stacks}
         alone = len(stacks) == 1
         pooled[generation] = of_stack[stacks[0]] if alone else fit_stack(table, generation, "", {})
+        of_vllm = of_stack["vllm"] if generation == "sm80" else of_vllm
         own = {} if alone else of_stack
         light[generation] = limit_interval(table, generation)
         source = f"{SOURCE} ({name})"
@@ -154,6 +186,9 @@ def main() -> None:
         print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(of_phase).mean():.1f} %")
     transfers(table, pooled, light)
     relatives(pooled, light)
+    layers = read_table(tables_folder() / "llmservingsim_layers.csv")
+    for generation in BOARDS:
+        fit_board(layers, generation, of_vllm, light["sm80"])
 
 
 def fit_stack(table: Table, generation: str, stack: str, errors: dict[str, list[np.ndarray]]) -> dict[str, float]:
@@ -218,6 +253,24 @@ def relatives(pooled: Mapping[str, dict[str, float]], light: Mapping[str, dict[s
         values |= widened(values)
         source = f"{SOURCE} ({DEVICES[relative]}), carried over, compute efficiency times {share}"
         save(generation, structure(relative, values), source, {**values, **light[relative]}, "assumed")
+
+
+def fit_board(table: Table, generation: str, of_vllm: Mapping[str, float], light: Mapping[str, float]) -> None:
+    """Fits and writes a generation of BOARDS: the constants of all phases at once."""
+    names = {free.key.removeprefix("attention.") for free in _BOARD}
+    kept = {k: v for k, v in of_vllm.items() if k.rsplit(".", 1)[-1] not in names}
+    base = {**FIXED, **OF_GENERATION["sm80"], **kept, "attention.error_low": 1.0, "attention.error_high": 1.0}
+    rows = BoardRows(table, generation, base)
+    guess = unseen(rows.predict, rows.measured, _BOARD)
+    print(generation, "mixed batches", summary(rows.measured, guess))
+    found = fit(rows.predict, rows.measured, _BOARD, np.arange(len(rows.measured)))
+    low, high = interval(rows.measured, guess)
+    found |= {"attention.error_low": low, "attention.error_high": high}
+    found["attention.backward.compute_efficiency"] = BACKWARD_SHARE * found["attention.compute_efficiency"]
+    phases = {k: v for k, v in kept.items() if "error_" not in k}
+    assumed = {k: v for k, v in {**FIXED, **OF_GENERATION["sm80"], **phases}.items() if k not in found}
+    source = f"scripts/fit_attention.py on measured/llmservingsim_layers.csv ({BOARDS[generation]})"
+    save(generation, assumed, source, {**found, **light})
 
 
 def widened(values: Mapping[str, float]) -> dict[str, float]:

@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost import Tier
+from aisys.cost.gpu.attention import LONGEST_DECODE
 from aisys.errors import AisysError
 from aisys.ir import OpTable
-from aisys.validate.attention import PAGE_SIZE
 from aisys.validate.gpu_rows import Part, Work, predict_work
 from aisys.validate.prediction import Floats, Options, Prediction
 from aisys.validate.table import Table
 from aisys.workload import published
 
 FORMAT, BYTES = "bf16", 2
-STACK = "vllm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,22 +122,25 @@ def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:
 
 
 def attention_parts(table: Table, of: Shape, rows: NDArray[np.int64]) -> list[Part]:
-    """Prompt chunk and decoding sequences of mixed batches: two kernels, the second without what they share."""
+    """Prompt chunk and decoding sequences of every row, as two ops.
+
+    Where there is a chunk, one kernel for prompts runs all: it pads the single query of a decoding sequence to a tile,
+    as it would the shortest prompt.
+    """
     if not len(rows):
         return []
     new, cached, sequences, keys = (table.counts(x, least=0)[rows] for x in "abcd")
-    has_chunk, has_decode = new > 0, sequences > 0
+    queries = np.where(new > 0, LONGEST_DECODE + 1, 1)
     out = []
-    for has, batch, q_len, kv_len, page in (
-        (has_chunk, np.ones_like(new), new, new + cached, PAGE_SIZE),
-        (has_decode, sequences, np.ones_like(new), np.maximum(keys, 1), np.where(has_chunk, 0, PAGE_SIZE)),
+    for has, batch, q_len, kv_len in (
+        (new > 0, np.ones_like(new), new, new + cached),
+        (sequences > 0, sequences, queries, np.maximum(keys, queries)),
     ):
         if has.any():
             ops = OpTable.of(
                 "attention", batch=batch[has], q_len=q_len[has], kv_len=kv_len[has], q_heads=of.heads,
                 kv_heads=of.kv_heads, head_dim=of.head_dim, value_dim=of.head_dim, window=0, is_causal=True,
-                is_backward=False, page_size=page if isinstance(page, int) else page[has], q_dtype=FORMAT,
-                kv_dtype=FORMAT, math=FORMAT,
+                is_backward=False, page_size=0, q_dtype=FORMAT, kv_dtype=FORMAT, math=FORMAT,
             )  # fmt: skip
             out.append(Part(rows=rows[has], ops=ops))
     return out

@@ -106,7 +106,11 @@ def _columns(table: OpTable, gpu: Gpu) -> Columns:
 
 
 def _prefill(s: Columns, c: Columns, device: Device) -> Kernel:
-    """Blocks of tile_q queries of one head, or of all heads of a group where that makes fewer blocks."""
+    """Blocks of tile_q queries of one head, or of all heads of a group where that makes fewer blocks.
+
+    The heads of a group run one after the other over the whole batch, so they share a read of their keys only where
+    the keys of one head fit in the shared cache.
+    """
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
     group = s["q_heads"] / s["kv_heads"]
@@ -126,9 +130,12 @@ def _prefill(s: Columns, c: Columns, device: Device) -> Kernel:
     pair_s = _pair_s(s, c, gpu)
     longest = most * c["tile_q"] * pair_s + c["block_s"]
     spread = (pairs * pair_s + blocks * c["block_s"]) / gpu.num_sm
-    chip = s["batch"] * heads * keys * (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
+    width = (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
+    chip = s["batch"] * heads * keys * width
+    one_head = s["batch"] * s["kv_len"] * width
+    apart = np.clip((one_head / gpu.l2_bytes - 0.75) / 0.75, 0.0, 1.0) * one_head * (heads - s["kv_heads"])
     return Kernel(
-        compute_s=np.maximum(longest, spread + c["tail"] * longest), memory_s=_memory_s(s, c, chip, device),
+        compute_s=np.maximum(longest, spread + c["tail"] * longest), memory_s=_memory_s(s, c, chip, device, apart),
         around_s=np.zeros(len(pairs)), pairs=pairs, chip_bytes=chip, blocks=blocks,
     )  # fmt: skip
 
@@ -172,15 +179,15 @@ def _pair_s(s: Columns, c: Columns, gpu: Gpu) -> Floats:
     return np.asarray(multiply + 1 / (EXP_PER_CLOCK_PER_SM * gpu.clock_hz * c["exp_efficiency"]))
 
 
-def _memory_s(s: Columns, c: Columns, chip_bytes: Floats, device: Device) -> Floats:
-    """Main memory moves what the shared cache does not hold; the shared cache moves all that the blocks read."""
+def _memory_s(s: Columns, c: Columns, chip_bytes: Floats, device: Device, again: Floats | float = 0.0) -> Floats:
+    """Main memory moves what the shared cache does not hold, and `again`; the cache moves all that the blocks read."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
     kv = s["batch"] * np.minimum(s["kv_len"], s["window"] + s["q_len"]) * s["kv_heads"] * s["kv_bytes"]
     moved = kv * (s["head_dim"] + s["value_dim"])
     moved = moved + s["batch"] * s["q_len"] * s["q_heads"] * s["q_bytes"] * (s["head_dim"] + s["value_dim"])
     cached = np.clip(2 - moved / (c["cached_share"] * gpu.l2_bytes), 0.0, 1.0)
-    dram = moved * (1 - cached) / (_bandwidth(device) * c["memory_efficiency"])
+    dram = (moved * (1 - cached) + again) / (_bandwidth(device) * c["memory_efficiency"])
     return np.asarray(np.maximum(dram, chip_bytes / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz * gpu.num_sm)))
 
 
