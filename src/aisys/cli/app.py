@@ -6,6 +6,7 @@ import typer
 
 from aisys.cli.listing import list_
 from aisys.cli.op import op
+from aisys.cli.plan import plan
 
 HELP = """Plan models on machines that you do not own: time, energy, memory and price, with sources and intervals.
 
@@ -34,6 +35,7 @@ def _root(
 
 
 app.callback(help=HELP)(_root)
+app.command("plan")(plan)
 app.command("op")(op)
 app.command("list")(list_)
 

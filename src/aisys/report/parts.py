@@ -28,9 +28,9 @@ PARTS: Mapping[str, Part] = {
     "expert": Part("expert-parallel links", "#c92a2a", "link"),
     "weights": Part("weight gathers", "#fa9a6b", "link"),
     "gradients": Part("gradient reduction", "#a8590d", "link"),
-    "pipeline": Part("pipeline sends", "#d6a100", "link"),
+    "sends": Part("pipeline sends", "#d6a100", "link"),
     "host": Part("host and launch", "#d6408f", "wait"),
-    "bubble": Part("pipeline waits", "#98a2b3", "wait"),
+    "bubble": Part("waiting", "#98a2b3", "wait"),
 }
 """Parts of a step. Blues and violet compute, oranges and reds move data, pink and grey wait."""
 
@@ -46,7 +46,7 @@ MEMORY: Mapping[str, Part] = {
 """Parts of a device's memory."""
 
 TASKS: Mapping[str, str] = {
-    "forward": "#2f6fde", "backward": "#1d4ea3", "send activation": "#f2a43c", "send gradient": "#e8590c",
+    "forward": "#5a97ee", "backward": "#2450a8", "send activation": "#f2a43c", "send gradient": "#e8590c",
     "reduce gradients": "#a8590d", "optimizer": "#2a9d60", "prefill": "#8250df", "decode": "#2f6fde",
 }  # fmt: skip
 """Colours of the tasks of a timeline."""
@@ -60,7 +60,7 @@ def part(name: str) -> Part:
     """The part called `name`, of a step or of memory; other names keep their own and take a spare colour.
 
     >>> part("bubble").label, part("my_part").label
-    ('pipeline waits', 'my part')
+    ('waiting', 'my part')
     """
     known = PARTS.get(name) or MEMORY.get(name)
     if known:

@@ -76,3 +76,12 @@ def interval(low: float, high: float) -> str:
     if first.rsplit(" ", 1)[-1] == last.rsplit(" ", 1)[-1]:
         first = first.rsplit(" ", 1)[0]
     return f"{first} - {last}"
+
+
+def time_unit(longest: float) -> tuple[float, str]:
+    """The unit that suits times up to `longest` seconds, and how many of it a second has.
+
+    >>> time_unit(0.02)
+    (1000.0, 'ms')
+    """
+    return (1.0, "s") if longest >= 1 else (1e3, "ms") if longest >= 1e-3 else (1e6, "µs")

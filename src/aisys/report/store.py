@@ -22,11 +22,11 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def document(frontier: Frontier) -> dict[str, Any]:
-    """What `aisys plan --json` prints: the plans, best first, and the constraint that binds."""
+def document(frontier: Frontier, num_plans: int | None = None) -> dict[str, Any]:
+    """What `aisys plan --json` prints: the first `num_plans` plans (None: all) and the constraint that binds."""
     return {
         "workload": frontier.workload, "machine": frontier.machine, "goal": frontier.goal,
-        "plans": [report.as_dict() for report in frontier.reports],
+        "plans": [report.as_dict() for report in frontier.reports[:num_plans]],
         "binding_constraint": frontier.binding_constraint,
     }  # fmt: skip
 
@@ -104,18 +104,28 @@ def _frontier(state: Mapping[str, Any]) -> Frontier:
 
 def _report(state: Mapping[str, Any], shared: Mapping[str, str]) -> Report:
     low, high = (_number(value, nan) for value in state["error"])
-    maps = {name: FrozenMap({str(k): _number(v, nan) for k, v in state[name].items()}) for name in _MAPS}
     quality = state["quality"]
+    values: dict[str, Any] = {
+        **shared, **{name: _number(state[name], inf) for name in _NUMBERS},
+        **{name: FrozenMap({str(k): _number(v, nan) for k, v in state[name].items()}) for name in _MAPS},
+        **{name: str(state[name]) for name in ("bound", "tier", "reason")},
+    }  # fmt: skip
     return Report(
-        **shared, **maps, **{name: _number(state[name], inf) for name in _NUMBERS}, low_s=low, high_s=high,
-        plan=Plan(**state["plan"]), bound=str(state["bound"]), tier=str(state["tier"]), reason=str(state["reason"]),
+        **values, low_s=low, high_s=high, plan=Plan(**state["plan"]),
         quality=None if quality is None else Measurement(**_typed(quality)),
         assumptions=tuple(str(a) for a in state["assumptions"]),
         provenance=tuple(
-            Sourced(n["value"], source=n["source"], kind=n["kind"], key=n["key"]) for n in state["provenance"]
+            Sourced(float(n["value"]), source=str(n["source"]), kind=n["kind"], key=str(n["key"]))
+            for n in state["provenance"]
         ),
-        ops=tuple(OpLine(**op) for op in state["ops"]),
+        ops=tuple(_op(op) for op in state["ops"]),
     )  # fmt: skip
+
+
+def _op(state: Mapping[str, Any]) -> OpLine:
+    words: dict[str, Any] = {name: str(state[name]) for name in ("block", "name", "phase", "kind", "bound")}
+    numbers: dict[str, Any] = {name: float(state[name]) for name in ("time_s", "flop", "traffic_bytes")}
+    return OpLine(**words, **numbers, repeat=int(state["repeat"]))
 
 
 def _typed(state: Mapping[str, Any]) -> dict[str, Any]:

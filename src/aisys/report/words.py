@@ -1,5 +1,7 @@
 """Plans and answers in words: the short form of a plan, and the one sentence that a search comes to."""
 
+from collections.abc import Iterable
+
 from aisys.plan import Plan
 from aisys.report.parts import part
 from aisys.report.quantity import gigabytes, interval, number, percent, seconds
@@ -88,3 +90,23 @@ def joule_per_million(report: Report) -> float:
     """Energy of a million tokens, all devices."""
     per_second = report.energy_joule / report.time_s
     return per_second / report.throughput_per_s * 1e6 if report.throughput_per_s else float("nan")
+
+
+def advice_sentence(now: Report, best: Report) -> str:
+    """An existing configuration beside the best one, in one sentence."""
+    takes = f"The given configuration takes {seconds(now.time_s)} per step"
+    if now.reason:
+        return f"The given configuration does not fit: it {now.reason}; the best plan takes {seconds(best.time_s)}."
+    if best.time_s >= now.time_s:
+        return f"{takes}; no plan that fits is faster."
+    return f"{takes}; the best plan, {degrees(best.plan)}, {details(best.plan, best.goal)}, takes " + (
+        f"{seconds(best.time_s)}: {percent(1 - best.time_s / now.time_s, 2)} less."
+    )
+
+
+def change_lines(now: Report, changes: Iterable[tuple[str, float]]) -> list[str]:
+    """One line per change that gains on its own: what to set, and what a step then takes."""
+    return [
+        f"{change}: {seconds(time_s)}" + (f" (-{percent(1 - time_s / now.time_s, 2)})" if not now.reason else "")
+        for change, time_s in changes
+    ]

@@ -1,0 +1,8 @@
+"""Figures for papers: drawn once as shapes, written as SVG and as PDF."""
+
+from aisys.report.figure.drawing import Drawing
+from aisys.report.figure.figures import FIGURES, figure_files
+from aisys.report.figure.pdf import pdf
+from aisys.report.figure.svg import svg
+
+__all__ = ["FIGURES", "Drawing", "figure_files", "pdf", "svg"]
