@@ -21,7 +21,9 @@ from aisys.search import search as search
 from aisys.technique.context_parallel import ContextParallel as ContextParallel
 from aisys.technique.data_parallel import DataParallel as DataParallel
 from aisys.technique.eager_attention import EagerAttention as EagerAttention
+from aisys.technique.eager_loss import EagerLoss as EagerLoss
 from aisys.technique.expert_parallel import ExpertParallel as ExpertParallel
+from aisys.technique.kernel_fusion import KernelFusion as KernelFusion
 from aisys.technique.number_format import NumberFormat as NumberFormat
 from aisys.technique.optimizer_offload import OptimizerOffload as OptimizerOffload
 from aisys.technique.pipeline_parallel import PipelineParallel as PipelineParallel

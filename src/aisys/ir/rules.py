@@ -16,7 +16,7 @@ All extents come from `op.space`, so a sharded op is the same op over a smaller 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -83,7 +83,8 @@ def _matmul_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
         ops.append(_derived(op, "input_gradient", (dc, b), (gradient_name(a),), to_input))
     phase: ProgramPhase = "weight_gradient" if is_weight else "input_gradient"
     ops.append(_derived(op, phase, (a, dc), (gradient_name(b),), to_weight, suffix="weight" if is_weight else "b"))
-    ops += [_stream_op(op, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias]
+    summed = replace(op, space=tensors[op.writes[0]].axes)
+    ops += [_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias]
     return tuple(ops)
 
 
@@ -205,12 +206,22 @@ def _stream_row(op: Op, tensors: Tensors) -> Row:
     main = writes[0] if writes else reads[0]
     if op.kind in ("reduce", "cross_entropy"):
         main = reads[0]
-    extents = [op.space.get(axis, extent) for axis, extent in main.axes.items()] or [1]
+    extents = {axis: op.space.get(axis, extent) for axis, extent in main.axes.items()}
+    cols = prod(extents[axis] for axis in _row_axes(op, main))
     return "stream", {
         "read_bytes": sum(local_bytes(op, t) for t in reads), "write_bytes": sum(local_bytes(op, t) for t in writes),
-        "flop": float(op.flop), "rows": prod(extents[:-1]), "cols": extents[-1],
+        "flop": float(op.flop), "rows": prod(extents.values()) // cols, "cols": cols,
         "function": str(op.options.get("function", op.kind)), "dtype": main.dtype.name,
     }  # fmt: skip
+
+
+def _row_axes(op: Op, main: Tensor) -> tuple[str, ...]:
+    """The axes of one row: what a normalisation runs over; for other kinds everything that one token holds."""
+    axes = tuple(main.axes)
+    if op.kind in ("norm", "softmax", "cross_entropy", "topk"):
+        return axes[-1:]
+    leading = sum(1 for axis in axes if axis in ("batch", "token", "topk")) or 1
+    return axes[leading:]
 
 
 _FLOP_PER_ELEMENT = {

@@ -16,6 +16,7 @@ from aisys.plan import ShardedBlock, Transfer
 Floats = NDArray[np.float64]
 PHASES = ("forward", "recompute", "input_gradient", "weight_gradient")
 COMPUTE = ("matmul", "attention", "grouped_matmul", "stream", "traversal")
+PRODUCTS = ("matmul", "grouped_matmul")
 COMMUNICATION = ("tensor", "context", "expert")
 CATEGORIES = (*COMPUTE, *COMMUNICATION)
 
@@ -31,13 +32,20 @@ class BlockWork:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BlockCosts:
-    """One entry per priced block. time_s: array [entries, PHASES, CATEGORIES]; communication inside is what the
-    device waits for. num_kernels: [entries, PHASES]. energy_joule: [entries], one microbatch, all phases.
-    low_s, high_s: [entries] 90 % interval of the sum over phases. keys: machine constants read.
+    """One entry per priced block, for one microbatch.
+
+    time_s: array [entries, PHASES, CATEGORIES]; communication in it is what the device waits for. fp8_s: the part of
+    it that matmuls and grouped matmuls in fp8 take, [entries, PHASES, 2]. hideable_s: tensor-parallel transfers, not
+    in time_s, that a framework may run under products, [entries, PHASES]. num_kernels, num_transfers: [entries,
+    PHASES]. energy_joule, and low_s, high_s, the 90 % interval of the sum over phases: [entries]. keys: constants
+    read.
     """
 
     time_s: Floats
-    num_kernels: NDArray[np.int64]
+    fp8_s: Floats
+    hideable_s: Floats
+    num_kernels: Floats
+    num_transfers: Floats
     energy_joule: Floats
     low_s: Floats
     high_s: Floats
@@ -46,12 +54,12 @@ class BlockCosts:
 
 def price(works: Sequence[BlockWork], machine: Machine, tier: Tier) -> BlockCosts:
     """Price every block of `works` on the device and links of `machine`: one table per op kind for all of them."""
-    time_s = np.zeros((len(works), len(PHASES), len(CATEGORIES)))
-    num_kernels = np.zeros((len(works), len(PHASES)), np.int64)
+    per_phase = (len(works), len(PHASES))
+    time_s = np.zeros((*per_phase, len(CATEGORIES)))
+    fp8_s, num_kernels = np.zeros((*per_phase, len(PRODUCTS))), np.zeros(per_phase)
     energy, low, high = (np.zeros(len(works)) for _ in range(3))
     keys: set[str] = set()
-    entries = [_kernel_entries(i, work) for i, work in enumerate(works)]
-    flat = [(entry, phase, row) for rows in entries for entry, phase, row in rows]
+    flat = [found for i, work in enumerate(works) for found in _kernel_entries(i, work)]
     for kind, (table, index) in tables([row for _, _, row in flat]).items():
         priced = cost(table, machine.device, tier=tier)
         where = np.array([(e, p) for e, p, row in flat if row[0] == kind]).T
@@ -59,15 +67,20 @@ def price(works: Sequence[BlockWork], machine: Machine, tier: Tier) -> BlockCost
         seconds = priced.time_s[rows]
         np.add.at(time_s, (where[0], where[1], CATEGORIES.index(kind)), seconds)
         np.add.at(num_kernels, (where[0], where[1]), 1)
+        if kind in PRODUCTS:
+            in_fp8 = np.where(table["math"][rows] == "fp8", seconds, 0.0)
+            np.add.at(fp8_s, (where[0], where[1], PRODUCTS.index(kind)), in_fp8)
         np.add.at(energy, where[0], priced.energy_joule[rows])
         np.add.at(low, where[0], seconds * priced.error_low[rows])
         np.add.at(high, where[0], seconds * priced.error_high[rows])
         keys |= priced.keys
-    moved = [_transfer_entries(i, work) for i, work in enumerate(works)]
-    keys |= _add_transfers([t for rows in moved for t in rows], time_s, low, high, machine)
+    moved = [found for i, work in enumerate(works) for found in _transfer_entries(i, work)]
+    transfers = _Transfers(moved, machine, time_s)
     return BlockCosts(
-        time_s=time_s, num_kernels=num_kernels, energy_joule=energy, low_s=low, high_s=high, keys=frozenset(keys)
-    )
+        time_s=time_s, fp8_s=fp8_s, hideable_s=transfers.hideable_s, num_kernels=num_kernels,
+        num_transfers=transfers.number, energy_joule=energy, low_s=low + transfers.low_s,
+        high_s=high + transfers.high_s, keys=frozenset(keys) | transfers.keys,
+    )  # fmt: skip
 
 
 def _kernel_entries(entry: int, work: BlockWork) -> list[tuple[int, int, tuple[str, dict[str, object]]]]:
@@ -83,26 +96,26 @@ def _transfer_entries(entry: int, work: BlockWork) -> list[tuple[int, Transfer, 
     return [(entry, s, work.groups[s.mesh_axis]) for s in steps]
 
 
-def _add_transfers(
-    moved: Sequence[tuple[int, Transfer, Group]], time_s: Floats, low: Floats, high: Floats, machine: Machine
-) -> set[str]:
-    """Add the transfers' times; what runs under attention counts only where it outlasts the attention."""
-    if not moved:
-        return set()
-    times = transfer_times(
-        [t.kind for _, t, _ in moved], np.array([t.num_bytes for _, t, _ in moved]), [g for _, _, g in moved], machine
-    )
-    hidden = np.zeros(time_s.shape[:2])
-    for (entry, transfer, _), seconds, lo, hi in zip(moved, times.time_s, times.low_s, times.high_s, strict=True):
-        phase = PHASES.index(transfer.phase)
-        if transfer.overlaps:
-            hidden[entry, phase] += seconds
-        else:
-            time_s[entry, phase, CATEGORIES.index(transfer.mesh_axis)] += seconds
-            low[entry] += lo
-            high[entry] += hi
-    exposed = np.maximum(0.0, hidden - time_s[:, :, CATEGORIES.index("attention")])
-    time_s[:, :, CATEGORIES.index("context")] += exposed
-    low += exposed.sum(1)
-    high += exposed.sum(1)
-    return set(times.keys)
+class _Transfers:
+    """The transfers of all blocks: adds to `time_s` what the device waits for, whatever the framework."""
+
+    def __init__(self, moved: Sequence[tuple[int, Transfer, Group]], machine: Machine, time_s: Floats) -> None:
+        self.hideable_s, self.number, under_attention = (np.zeros(time_s.shape[:2]) for _ in range(3))
+        self.low_s, self.high_s = np.zeros(len(time_s)), np.zeros(len(time_s))
+        num_bytes = np.array([t.num_bytes for _, t, _ in moved], np.float64)
+        times = transfer_times([t.kind for _, t, _ in moved], num_bytes, [g for _, _, g in moved], machine)
+        self.keys = times.keys
+        hidden = {"attention": under_attention, "matmul": self.hideable_s}
+        for (entry, transfer, _), seconds, lo, hi in zip(moved, times.time_s, times.low_s, times.high_s, strict=True):
+            phase = PHASES.index(transfer.phase)
+            self.number[entry, phase] += 1
+            if transfer.under:
+                hidden[transfer.under][entry, phase] += seconds
+            else:
+                time_s[entry, phase, CATEGORIES.index(transfer.mesh_axis)] += seconds
+                self.low_s[entry] += lo
+                self.high_s[entry] += hi
+        exposed = np.maximum(0.0, under_attention - time_s[:, :, CATEGORIES.index("attention")])
+        time_s[:, :, CATEGORIES.index("context")] += exposed
+        self.low_s += exposed.sum(1)
+        self.high_s += exposed.sum(1)

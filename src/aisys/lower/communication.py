@@ -26,7 +26,7 @@ class TransferTimes:
 
 def transfer_times(kinds: Sequence[str], num_bytes: Floats, where: Sequence[Group], machine: Machine) -> TransferTimes:
     """Time of each transfer: its kind, the bytes of its buffer, and the group of ranks that it crosses."""
-    is_real = (num_bytes > 0) & np.array([g.size > 1 for g in where])
+    is_real = (num_bytes > 0) & np.array([g.size > 1 for g in where], bool)
     out = [np.zeros(len(where)) for _ in range(3)]
     rows = np.flatnonzero(is_real).tolist()
     if not rows:

@@ -17,31 +17,51 @@ FOLDER = Path(__file__).parent / "framework_catalog"
 class Framework:
     """Constants of one framework on its usual hosts.
 
-    host_s_per_forward_kernel, host_s_per_backward_kernel: the host launches kernels no faster than this.
-    host_s_per_microbatch: host work of a stage per microbatch that no kernel runs under. step_s: fixed time per step.
+    host_s_per_forward_kernel, host_s_per_backward_kernel, host_s_per_transfer: the host launches no faster than this.
+    host_exponent: device and host together take (device^n + host^n)^(1/n). host_s_per_microbatch: host work of a stage
+    per microbatch that no kernel runs under. step_s: fixed time per step.
     compute_factor: kernels back to back take this many times the sum of their own times (clock, gaps, stragglers).
+    stream_factor, attention_factor, fp8_factor, grouped_fp8_factor: the same beside it for streaming ops, attention,
+    matmuls and grouped matmuls in fp8, where the framework's kernels are not those that the cost models were fitted on.
     gradient_factor, send_factor: the same for gradient reduction and for sends between stages.
-    gradient_overlap, gather_overlap: the share of gradient reduction and weight gathering that may run under compute.
-    slowdown: compute takes this many times as long while communication runs under it.
+    async_overlap: the share of tensor-parallel transfers beside a weight gradient that runs under matmuls.
+    tensor_overlap: the share of the other tensor-parallel transfers that does. send_overlap: the share of a send
+    during which the sender computes. gradient_overlap, gather_overlap: the share of gradient reduction and weight
+    gathering that may run under compute. slowdown: compute takes this many times as long while communication runs
+    under it.
+    unfused_loss: 1 where the loss is a row of fp32 kernels, 0 where it is one.
     reserved_bytes: device memory outside tensors. activation_factor: activation bytes relative to the saved tensors.
-    error_low, error_high: the 90 % interval of a step as factors on its time.
+    error_low, error_high, memory_error_low, memory_error_high: the 90 % interval of a step as factors on its time and
+    on its peak memory.
     """
 
     name: str
     host_s_per_forward_kernel: Sourced
     host_s_per_backward_kernel: Sourced
+    host_s_per_transfer: Sourced
+    host_exponent: Sourced
     host_s_per_microbatch: Sourced
     step_s: Sourced
     compute_factor: Sourced
+    stream_factor: Sourced
+    attention_factor: Sourced
+    fp8_factor: Sourced
+    grouped_fp8_factor: Sourced
     gradient_factor: Sourced
     send_factor: Sourced
+    async_overlap: Sourced
+    tensor_overlap: Sourced
+    send_overlap: Sourced
     gradient_overlap: Sourced
     gather_overlap: Sourced
     slowdown: Sourced
+    unfused_loss: Sourced
     reserved_bytes: Sourced
     activation_factor: Sourced
     error_low: Sourced
     error_high: Sourced
+    memory_error_low: Sourced
+    memory_error_high: Sourced
 
 
 def list_frameworks() -> tuple[str, ...]:

@@ -16,12 +16,15 @@ from aisys.lower.framework import Framework
 from aisys.machine import Machine
 from aisys.plan import Degrees, Plan, PlanTable, ShardedBlock, shard
 from aisys.plan.groups import groups
+from aisys.technique.eager_loss import EagerLoss
 from aisys.technique.number_format import NumberFormat
 from aisys.technique.recompute import Recompute
 
 Floats = NDArray[np.float64]
 ROLES = ("weight", "gradient", "optimizer_state", "kv_cache")
 GROUPS = ("dense", "expert")
+DIRECTIONS = ("forward", "backward")
+"""backward: recomputation and both kinds of gradients."""
 SHARD_FIELDS = ("precision", "recompute", "tensor", "sequence_parallel", "context", "expert", "micro_batch")
 """The decisions that change what one device computes per microbatch."""
 
@@ -38,18 +41,19 @@ class Setting:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shares:
-    """One choice of SHARD_FIELDS on one device: arrays over the graph's distinct blocks.
+    """One choice of SHARD_FIELDS on one device: arrays over the graph's distinct blocks, one microbatch.
 
-    forward_s, backward_s: [blocks], communication inside included. kernels: [blocks, 2], forward and backward
-    launches. categories_s: [blocks, CATEGORIES]. energy_joule, low_s, high_s, saved_bytes, working_bytes: [blocks].
+    time_s: [blocks, DIRECTIONS, CATEGORIES]. fp8_s: [blocks, DIRECTIONS, 2]. hideable_s, num_kernels, num_transfers:
+    [blocks, DIRECTIONS]. All as in BlockCosts. energy_joule, low_s, high_s, saved_bytes, working_bytes: [blocks].
     elements: [blocks, GROUPS] weights. state_bytes: [blocks, ROLES, GROUPS] before ZeRO. boundary_bytes: what one
-    stage hands to the next per microbatch.
+    stage hands to the next.
     """
 
-    forward_s: Floats
-    backward_s: Floats
-    kernels: Floats
-    categories_s: Floats
+    time_s: Floats
+    fp8_s: Floats
+    hideable_s: Floats
+    num_kernels: Floats
+    num_transfers: Floats
     energy_joule: Floats
     low_s: Floats
     high_s: Floats
@@ -98,7 +102,8 @@ class Shop:
             self.known.append(share)
 
     def _shard(self, choice: Mapping[str, Any]) -> tuple[tuple[ShardedBlock, ...], list[BlockWork]]:
-        graph = variant(self.setting.graph, choice["precision"], choice["recompute"])
+        is_unfused = bool(self.setting.framework.unfused_loss)
+        graph = variant(self.setting.graph, choice["precision"], choice["recompute"], has_eager_loss=is_unfused)
         degrees = Degrees(**{name: choice[name] for name in SHARD_FIELDS[2:]})
         plan = Plan(tensor=degrees.tensor, context=degrees.context, data=degrees.expert, expert=degrees.expert)
         where = groups(plan, self.setting.machine)
@@ -109,19 +114,24 @@ class Shop:
 
 
 @lru_cache(maxsize=64)
-def variant(graph: Graph, precision: str, recompute: str) -> Graph:
+def variant(graph: Graph, precision: str, recompute: str, *, has_eager_loss: bool = False) -> Graph:
     """A training graph with the number format and recomputation of a plan; a forward graph as it is."""
     if not any(block.saved for block in graph.blocks):
         return graph
+    if has_eager_loss and any(op.kind == "cross_entropy" for block in graph.blocks for op in block.ops):
+        graph = EagerLoss().apply(graph)
     return Recompute(mode=recompute).apply(NumberFormat(precision=precision).apply(graph))
 
 
 def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> Shares:
-    time_s, kernels = costs.time_s[rows], costs.num_kernels[rows].astype(np.float64)
+    def directions(name: str) -> Floats:
+        values: Floats = getattr(costs, name)[rows]
+        return np.stack([values[:, 0], values[:, 1:].sum(1)], axis=1)
+
     state = [[[b.state_bytes.get((role, group), 0.0) for group in GROUPS] for role in ROLES] for b in sharded]
     return Shares(
-        forward_s=time_s[:, 0].sum(1), backward_s=time_s[:, 1:].sum((1, 2)),
-        kernels=np.stack([kernels[:, 0], kernels[:, 1:].sum(1)], axis=1), categories_s=time_s.sum(1),
+        time_s=directions("time_s"), fp8_s=directions("fp8_s"), hideable_s=directions("hideable_s"),
+        num_kernels=directions("num_kernels"), num_transfers=directions("num_transfers"),
         energy_joule=costs.energy_joule[rows], low_s=costs.low_s[rows], high_s=costs.high_s[rows],
         saved_bytes=np.array([b.saved_bytes for b in sharded]),
         working_bytes=np.array([b.working_bytes for b in sharded]),

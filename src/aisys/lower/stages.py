@@ -1,6 +1,6 @@
 """What each pipeline stage of many plans does: from block costs to the durations that a schedule runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aisys.lower import memory
 from aisys.lower.blocks import CATEGORIES
 from aisys.lower.communication import Group, transfer_times
+from aisys.lower.local import Priced, block_times, both
 from aisys.lower.offload import offload_s
 from aisys.lower.shares import Setting, Shares
 from aisys.lower.tail import Windows, gradient_s, optimizer_s
@@ -78,36 +79,43 @@ class _Assembly:
 
     def stages(self) -> Stages:
         framework = self.setting.framework
+        times = block_times(Priced(**{f.name: self.of(f.name) for f in fields(Priced)}), framework)
         gather, scatter = self._weight_traffic()
-        factor = float(framework.compute_factor)
-        forward_b, backward_b = self.of("forward_s") * factor, self.of("backward_s") * factor
-        waits_f, waits_b = self._waits(forward_b, gather), self._waits(backward_b, gather + scatter)
-        kernels = self.of("kernels")
-        forward_d, backward_d = self._sum(forward_b + waits_f), self._sum(backward_b + waits_b)
-        host_f = self._sum(kernels[:, :, 0]) * float(framework.host_s_per_forward_kernel)
-        host_b = self._sum(kernels[:, :, 1]) * float(framework.host_s_per_backward_kernel)
-        fixed = float(framework.host_s_per_microbatch) / self.v
-        forward, backward = np.maximum(forward_d, host_f) + fixed, np.maximum(backward_d, host_b)
+        device = np.moveaxis(times.device_s, 2, 0)
+        waits = np.stack([self._waits(device[0], gather), self._waits(device[1], gather + scatter)])
+        on_device = self._sum(device + waits)
+        on_host = self._sum(np.moveaxis(times.host_s, 2, 0))
+        on_host[0] += float(framework.host_s_per_microbatch) / self.v
         sends = self._send_s()
+        blocked = sends * (1.0 - float(framework.send_overlap))
+        forward, backward = both(on_device, on_host, framework) + self._sent(blocked)
         gradients, optimizer = self._tail(forward, backward)
         memory_bytes = memory.device_bytes(
             self.plans, self.counts, self.of("state_bytes"), self.of("saved_bytes"), self.of("working_bytes"),
             self.of("elements").sum(-1) * 2.0, framework,
         )  # fmt: skip
+        host = forward + backward - on_device.sum(0)
         return Stages(
             plans=self.plans, forward_s=forward, backward_s=backward,
-            send_s=np.repeat(sends[:, None], self.p * self.v, 1) * float(framework.send_factor),
+            send_s=np.repeat((sends - blocked)[:, None], self.p * self.v, 1),
             gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(self.of("saved_bytes")),
             memory_bytes=memory_bytes,
-            breakdown_s=self._breakdown(
-                waits_f + waits_b, forward - forward_d + backward - backward_d, gradients, optimizer
-            ),
+            breakdown_s=self._breakdown(times.parts_s, waits.sum(0), host, (gradients, optimizer)),
             energy_joule=self._energy(),
         )  # fmt: skip
 
+    def _sent(self, blocked: Floats) -> Floats:
+        """What its sends hold up each virtual stage, forward and backward: array [2, plans, virtual stages]."""
+        last = self.p * self.v - 1
+        has_next = np.ones((2, 1, last + 1))
+        has_next[0, :, last], has_next[1, :, 0] = 0.0, 0.0
+        held: Floats = blocked[None, :, None] * has_next
+        return held
+
     def _sum(self, per_block: Floats) -> Floats:
-        """[plans, blocks] to [plans, virtual stages]."""
-        return per_block @ self.counts.T.astype(np.float64)
+        """[..., plans, blocks] to [..., plans, virtual stages]."""
+        summed: Floats = per_block @ self.counts.T.astype(np.float64)
+        return summed
 
     def _per_stage(self, per_virtual: Floats) -> Floats:
         """[plans, virtual stages, ...] to [plans, stages, ...]."""
@@ -155,10 +163,19 @@ class _Assembly:
         return communication - hidden + hidden * (float(framework.slowdown) - 1.0)
 
     def _send_s(self) -> Floats:
+        """A hand-over from stage to stage: where tensor ranks hold the same, each sends its part and they gather it.
+
+        Source: Narayanan et al. 2021, section 4.1.
+        """
         if self.p == 1:
             return np.zeros(len(self.plans))
+        machine, number = self.setting.machine, len(self.plans)
         size = np.array([s.boundary_bytes for s in self.distinct])[self.index]
-        return transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine).time_s
+        copies = np.where(self.plans["sequence_parallel"], 1, self.plans["tensor"])
+        sends = transfer_times(["send_recv"] * number, size / copies, self.places["pipeline"], machine).time_s
+        whole = np.where(copies > 1, size, 0.0)
+        gathers = transfer_times(["all_gather"] * number, whole, self.places["tensor"], machine).time_s
+        return sends * float(self.setting.framework.send_factor) + gathers
 
     def _tail(self, forward: Floats, backward: Floats) -> tuple[Floats, Floats]:
         level = memory.zero_level(self.plans)
@@ -192,14 +209,13 @@ class _Assembly:
         times = transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine)
         return 2.0 * times.time_s
 
-    def _breakdown(self, waits: Floats, host: Floats, gradients: Floats, optimizer: Floats) -> Floats:
+    def _breakdown(self, parts: Floats, waits: Floats, host: Floats, tail: tuple[Floats, Floats]) -> Floats:
         out = np.zeros((len(self.plans), self.p, len(PARTS)))
-        kinds = np.einsum("vb,gbc->gvc", self.counts, self.of("categories_s"))
+        kinds = np.einsum("vb,gbc->gvc", self.counts, parts)
         out[:, :, : len(CATEGORIES)] = self._per_stage(kinds) * self.m
         out[:, :, PARTS.index("weights")] = self._per_stage(self._sum(waits)) * self.m
         out[:, :, PARTS.index("host")] = self._per_stage(host) * self.m
-        out[:, :, PARTS.index("gradients")] = gradients
-        out[:, :, PARTS.index("optimizer")] = optimizer
+        out[:, :, PARTS.index("gradients")], out[:, :, PARTS.index("optimizer")] = tail
         return out
 
     def _energy(self) -> Floats:

@@ -30,7 +30,8 @@ class Degrees:
 class Transfer:
     """One collective: `num_bytes` is the whole buffer (the gathered or the reduced one), as nccl-tests counts it.
 
-    overlaps: the transfer may run under the op that follows it (keys and values passed around a ring).
+    under: kind of op that the transfer may run under: attention while keys and values pass around a ring, matmul while
+    the gradient of a weight waits for neither side ("": nothing runs meanwhile).
     """
 
     kind: str
@@ -38,7 +39,7 @@ class Transfer:
     num_bytes: float
     phase: str
     tensor: str
-    overlaps: bool = False
+    under: str = ""
 
 
 Step = Op | Transfer
@@ -133,7 +134,8 @@ class _Sharder:
             return
         spread = self._spread_axes(op)
         sums_later = self._sums_later(op)
-        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not spread and not sums_later
+        is_whole = bool(spread) or sums_later or (op.kind == "cast" and self.layout.get(op.reads[0]) == "both")
+        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not is_whole
         for name in () if sums_later else op.reads:
             self._arrive(name, op, wants="tokens" if in_tokens else "whole", sharded=bool(spread))
         if op.kind in ("dispatch", "combine") and self.degrees.expert > 1:
@@ -169,10 +171,10 @@ class _Sharder:
             return
         if have == "partial":
             kind = "reduce_scatter" if wants == "tokens" else "all_reduce"
-            self._transfer(kind, "tensor", name, op)
+            self._transfer(kind, "tensor", name, op, under="matmul" if op.phase.endswith("gradient") else "")
             self.layout[name] = wants
         elif have == "tokens" and wants == "whole" and sharded:
-            self._transfer("all_gather", "tensor", name, op)
+            self._transfer("all_gather", "tensor", name, op, under="matmul" if op.phase == "weight_gradient" else "")
             self.layout[name] = "both"
 
     def _forget_gathers(self) -> None:
@@ -180,18 +182,16 @@ class _Sharder:
             if layout == "both":
                 self.layout[name] = "tokens"
 
-    def _transfer(self, kind: str, mesh_axis: str, name: str, op: Op, *, overlaps: bool = False) -> None:
+    def _transfer(self, kind: str, mesh_axis: str, name: str, op: Op, *, under: str = "") -> None:
         num_bytes = self._bytes_of(self.block.tensors[name], self.extents)
         if mesh_axis == "context":
             num_bytes *= self.degrees.context
         self.steps.append(
-            Transfer(
-                kind=kind, mesh_axis=mesh_axis, num_bytes=num_bytes, phase=op.phase, tensor=name, overlaps=overlaps
-            )
+            Transfer(kind=kind, mesh_axis=mesh_axis, num_bytes=num_bytes, phase=op.phase, tensor=name, under=under)
         )
 
     def _exchange_experts(self, op: Op) -> None:
-        name = op.writes[0] if op.kind == "dispatch" else op.reads[0]
+        name = next(n for n in (*op.reads, *op.writes) if {"topk", "hidden"} <= set(self.block.tensors[n].axes))
         extents = self._token_extents(self.degrees.sequence_parallel and self.degrees.tensor > 1)
         num_bytes = self._bytes_of(self.block.tensors[name], extents)
         self.steps.append(
@@ -199,15 +199,16 @@ class _Sharder:
         )
 
     def _context_attention(self, op: Op) -> Op:
-        """Zigzag context parallelism: every device holds an equal share of the causal work (Liu et al. 2023)."""
+        """Zigzag context parallelism: every device holds an equal share of the causal work, so that a query sees half
+        of all keys on average (Liu et al. 2023)."""
         for name in op.reads[1:3]:
-            self._transfer("all_gather", "context", name, op, overlaps=True)
+            self._transfer("all_gather", "context", name, op, under="attention")
         if op.options.get("is_backward"):
             for name in op.writes[1:3]:
-                self._transfer("reduce_scatter", "context", name, op, overlaps=True)
+                self._transfer("reduce_scatter", "context", name, op, under="attention")
         if not op.options.get("is_causal", True):
             return op
-        seen = (op.space["key"] + op.space["token"]) // 2
+        seen = op.space["key"] // 2
         options: FrozenMap[str, Option] = FrozenMap({**op.options, "is_causal": False})
         return replace(op, space=FrozenMap({**op.space, "key": max(1, seen)}), options=options)
 
@@ -239,6 +240,8 @@ class _Sharder:
         edge = self._token_extents(in_tokens)
         of_edge = {n: self._bytes_of(self.block.tensors[n], edge) for n in (*self.block.inputs, *self.block.outputs)}
         sizes = {**of_edge, **self.local_bytes}
+        once_per_step = (op for op in self.block.ops if op.phase == "optimizer")
+        copies = {n for op in once_per_step for n in op.writes if self.block.tensors[n].role == "activation"}
         elements = dict.fromkeys(("dense", "expert"), 0)
         state: dict[tuple[str, str], float] = {}
         for tensor in self.block.tensors.values():
@@ -248,6 +251,8 @@ class _Sharder:
             if tensor.role in ("weight", "gradient", "optimizer_state", "kv_cache"):
                 key = (tensor.role, group)
                 state[key] = state.get(key, 0.0) + self._bytes_of(tensor, self.extents)
+            elif tensor.name in copies:
+                state["weight", group] = state.get(("weight", group), 0.0) + self._bytes_of(tensor, self.extents)
         return ShardedBlock(
             steps=tuple(self.steps), saved_bytes=sum(sizes[n] for n in self.block.saved),
             boundary_bytes=sum(of_edge[n] for n in self.block.outputs if n in of_edge),

@@ -10,7 +10,8 @@ from aisys.ir import DTYPES, Block, Graph, Op, Tensor, verify
 class EagerAttention:
     """Replace each fused attention by scores = q k, scaled masked softmax, dropout, and context = scores v.
 
-    Scores are computed in full, masked part included. `dropout`: whether the scores pass a dropout.
+    Scores are computed in full, masked part included; a causal softmax reads only the half that is not masked and
+    writes all. `dropout`: whether the scores pass a dropout.
     Source: Shoeybi et al. 2019 (Megatron-LM), the kernels of its core attention.
     """
 
@@ -35,11 +36,15 @@ class EagerAttention:
     def _parts(self, op: Op, block: Block) -> tuple[list[Op], list[Tensor]]:
         q, k, v = op.reads[:3]
         s = op.space
+        half = (s["key"] + 1) // 2 if op.options.get("is_causal", True) and s["token"] == s["key"] else s["key"]
         axes: FrozenMap[str, int] = FrozenMap({a: s[a] for a in ("batch", "head", "token", "key")})
+        seen_axes: FrozenMap[str, int] = FrozenMap({**{a: s[a] for a in ("batch", "head", "token")}, "seen_key": half})
         names = [f"{op.name}.{n}" for n in ("scores", "weights", "dropped", "mask")]
         scores, weights, dropped, mask = names
         kinds = [block.tensors[q].dtype] * 3 + [DTYPES["mask8"]]
         tensors = [Tensor(name, axes, dtype) for name, dtype in zip(names, kinds, strict=True)]
+        seen = f"{scores}.seen"
+        tensors.append(Tensor(seen, seen_axes, block.tensors[q].dtype))
         key_view, value_view = f"{op.name}.key", f"{op.name}.value"
         for name, source, last in ((key_view, k, "head_dim"), (value_view, v, "value_dim")):
             shape: FrozenMap[str, int] = FrozenMap(
@@ -50,11 +55,12 @@ class EagerAttention:
         per_score: FrozenMap[str, int] = FrozenMap({**axes, "head_dim": s["head_dim"]})
         per_value: FrozenMap[str, int] = FrozenMap({**axes, "value_dim": s["value_dim"]})
         parts = [
-            _view(op, k, key_view, "head_dim"),
+            _view(k, key_view, FrozenMap({a: s[a] for a in ("batch", "head", "key", "head_dim")})),
             Op(name=f"{op.name}.qk", kind="matmul", space=per_score, reads=(q, key_view), writes=(scores,)),
-            Op(name=f"{op.name}.softmax", kind="softmax", space=axes, reads=(scores,), writes=(weights,)),
+            _view(scores, seen, seen_axes),
+            Op(name=f"{op.name}.softmax", kind="softmax", space=axes, reads=(seen,), writes=(weights,)),
             Op(name=f"{op.name}.dropout", kind="dropout", space=axes, reads=(weights,), writes=(dropped, mask)),
-            _view(op, v, value_view, "value_dim"),
+            _view(v, value_view, FrozenMap({a: s[a] for a in ("batch", "head", "key", "value_dim")})),
             Op(name=f"{op.name}.av", kind="matmul", space=per_value, reads=(read, value_view), writes=op.writes),
         ]  # fmt: skip
         if not self.dropout:
@@ -63,8 +69,6 @@ class EagerAttention:
         return parts, tensors
 
 
-def _view(op: Op, source: str, view: str, last: str) -> Op:
-    """Keys (or values) seen per query head and key position: a view, which moves nothing."""
-    axes = ("batch", "head", "key", last)
-    return Op(name=f"{view}.view", kind="view", space=FrozenMap({a: op.space[a] for a in axes}),
-              reads=(source,), writes=(view,))  # fmt: skip
+def _view(source: str, view: str, space: FrozenMap[str, int]) -> Op:
+    """The same elements (or some of them) under other axes, which moves nothing."""
+    return Op(name=f"{view}.view", kind="view", space=space, reads=(source,), writes=(view,))

@@ -1,22 +1,28 @@
 """The number format of weights, activations and matmuls while training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
-from aisys.ir import DTYPES, Block, Graph, Op, Option, Tensor, dtype, verify
+from aisys.ir import DTYPES, Block, Graph, Op, Option, ProgramPhase, Tensor, dtype, verify
 from aisys.plan.space import PlanSpace
 
 SIXTEEN_BIT = ("bf16", "fp16")
+COPY, TRANSPOSED = ".fp8", ".fp8_transposed"
+"""Endings of the names of fp8 copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberFormat:
     """Train in `precision`: bf16 or fp16 throughout, or fp8 matmuls between bf16 tensors.
 
-    fp8: matmuls with a weight read fp8 copies of both operands, in forward and backward; each copy is a cast that
-    reads 16 bits and writes 8, once per use in a phase, and the copy of the activation is what backward saves.
-    Attention, norms and communication stay in bf16. Source: Micikevicius et al. 2022 (FP8 formats for deep learning).
+    fp8: matmuls with a weight read fp8 copies of both operands, in forward and backward. A norm whose result only
+    matmuls read writes the copy itself; other activations and gradients take a cast; weight gradients read transposed
+    copies, which cost another pass; weights are cast and transposed once per step. The copy of an activation is what
+    backward saves and what tensor parallelism gathers. Attention, the router of experts, embedding and head stay in
+    bf16. Source: Micikevicius et al. 2022 (FP8 formats for deep learning); NVIDIA Transformer Engine 1.x.
     Raises CannotApply for another format.
     """
 
@@ -46,39 +52,93 @@ def _in_sixteen_bits(block: Block, base: str) -> Block:
 
 
 def _with_fp8(block: Block) -> Block:
-    ops: list[Op] = []
-    tensors = dict(block.tensors)
-    copies: set[str] = set()
-    for op in block.ops:
-        if op.kind not in ("matmul", "grouped_matmul") or not _has_weight(op, block):
-            ops.append(op)
-            continue
-        for name in op.reads[:2]:
-            if name not in copies:
-                copies.add(name)
-                ops.append(_cast(block.tensors[name], op))
-                tensors[_copy(name)] = replace(tensors[name], name=_copy(name), dtype=DTYPES["fp8"], role="activation")
-        options: FrozenMap[str, Option] = FrozenMap({**op.options, "math": "fp8"})
-        ops.append(replace(op, reads=(*map(_copy, op.reads[:2]), *op.reads[2:]), options=options))
-    saved = tuple(_copy(n) if n in copies and _only_products_read(n, block) else n for n in block.saved)
-    return replace(block, ops=tuple(ops), tensors=FrozenMap(tensors), saved=saved)
+    return _Fp8(block).run()
 
 
-def _copy(name: str) -> str:
-    return f"{name}.fp8"
+class _Fp8:
+    """Rewrites one block: products with a weight read fp8 copies, which casts write where nothing can write them."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.tensors: dict[str, Tensor] = dict(block.tensors)
+        self.weight_casts: list[Op] = []
+        self.products = [op for op in block.ops if _is_fp8_product(op, block)]
+        self.direct = {n for n in _written_by_norms(block) if self._only_products_read(n)}
+
+    def run(self) -> Block:
+        """The block in fp8."""
+        ops: list[Op] = []
+        for _, group in groupby(self.block.ops, key=lambda op: (op.phase, op.options.get("fuse", op.name))):
+            ops += self._rewrite(list(group))
+        copies = {n.removesuffix(COPY) for n in self.tensors if n.endswith(COPY)}
+        saved = tuple(n + COPY if n in copies and self._only_products_keep(n) else n for n in self.block.saved)
+        return replace(
+            self.block, ops=(*self.weight_casts, *ops), tensors=FrozenMap(self.tensors), saved=saved,
+            inputs=self.block.inputs,
+        )  # fmt: skip
+
+    def _rewrite(self, group: list[Op]) -> list[Op]:
+        """Ops of one kernel, after the casts that any of them needs."""
+        casts: list[Op] = []
+        changed: list[Op] = []
+        for op in group:
+            if op not in self.products:
+                changed.append(self._in_fp8_directly(op))
+                continue
+            is_transposed = op.phase == "weight_gradient"
+            reads = [self._operand(name, op, casts, is_transposed=is_transposed) for name in op.reads[:2]]
+            options: FrozenMap[str, Option] = FrozenMap({**op.options, "math": "fp8"})
+            changed.append(replace(op, reads=(*reads, *op.reads[2:]), options=options))
+        return [*casts, *changed]
+
+    def _in_fp8_directly(self, op: Op) -> Op:
+        writes = tuple(n + COPY if n in self.direct and op.kind == "norm" else n for n in op.writes)
+        for old, new in zip(op.writes, writes, strict=True):
+            if new != old:
+                self._declare(old, new)
+        return replace(op, writes=writes)
+
+    def _operand(self, name: str, op: Op, casts: list[Op], *, is_transposed: bool) -> str:
+        copy = name + COPY
+        if copy not in self.tensors:
+            self._declare(name, copy)
+            if self.block.tensors[name].role == "weight":
+                self._declare(name, name + TRANSPOSED)
+                self.weight_casts.append(_cast(name, (copy, name + TRANSPOSED), self.tensors, "optimizer"))
+            else:
+                casts.append(_cast(name, (copy,), self.tensors, op.phase))
+        if not is_transposed:
+            return copy
+        if name + TRANSPOSED not in self.tensors:
+            self._declare(name, name + TRANSPOSED)
+            casts.append(_cast(copy, (name + TRANSPOSED,), self.tensors, op.phase))
+        return name + TRANSPOSED
+
+    def _declare(self, name: str, copy: str) -> None:
+        self.tensors[copy] = replace(self.block.tensors[name], name=copy, dtype=DTYPES["fp8"], role="activation")
+
+    def _only_products_read(self, name: str) -> bool:
+        readers = [op for op in self.block.ops if name in op.reads]
+        return bool(readers) and all(op in self.products for op in readers) and name not in self.block.outputs
+
+    def _only_products_keep(self, name: str) -> bool:
+        """Whether backward needs `name` for products alone, so that its fp8 copy can stand for it."""
+        readers = [op for op in self.block.ops if name in op.reads and op.phase.endswith("gradient")]
+        return bool(readers) and all(op in self.products for op in readers)
 
 
-def _cast(tensor: Tensor, before: Op) -> Op:
-    return Op(name=f"{tensor.name}.cast", kind="cast", space=tensor.axes, reads=(tensor.name,),
-              writes=(_copy(tensor.name),), phase=before.phase)  # fmt: skip
+def _cast(name: str, writes: tuple[str, ...], tensors: Mapping[str, Tensor], phase: ProgramPhase) -> Op:
+    space = tensors[name].axes
+    return Op(name=f"{writes[-1]}.cast", kind="cast", space=space, reads=(name,), writes=writes, phase=phase)
 
 
-def _has_weight(op: Op, block: Block) -> bool:
-    names = (*op.reads[:2], *op.writes)
-    return any(block.tensors[n].role in ("weight", "gradient") for n in names)
+def _is_fp8_product(op: Op, block: Block) -> bool:
+    """A matmul with a weight, but not the one that scores experts."""
+    if op.kind not in ("matmul", "grouped_matmul"):
+        return False
+    roles = [block.tensors[n].role for n in (*op.reads[:2], *op.writes)]
+    return ("weight" in roles or "gradient" in roles) and not (op.kind == "matmul" and "expert" in op.space)
 
 
-def _only_products_read(name: str, block: Block) -> bool:
-    """Whether backward needs `name` for matmuls alone, so that its fp8 copy can stand for it."""
-    readers = [op for op in block.ops if name in op.reads and op.phase.endswith("gradient")]
-    return bool(readers) and all(op.kind in ("matmul", "grouped_matmul") for op in readers)
+def _written_by_norms(block: Block) -> set[str]:
+    return {n for op in block.ops if op.kind == "norm" and op.phase == "forward" for n in op.writes}

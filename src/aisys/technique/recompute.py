@@ -43,7 +43,7 @@ class Recompute:
         forward = [op for op in block.ops if op.phase == "forward"]
         again = _slice(forward, wanted, kept | set(block.inputs))
         copies = [replace(op, name=f"{op.name}.again", phase="recompute") for op in again]
-        first = next(i for i, op in enumerate(block.ops) if op.phase != "forward")
+        first = next(i for i, op in enumerate(block.ops) if op.phase.endswith("gradient"))
         saved = tuple(n for n in block.saved if n in kept)
         inputs = tuple(n for n in block.inputs if n not in saved and _reads_any(again, n))
         return replace(block, ops=(*block.ops[:first], *copies, *block.ops[first:]), saved=(*saved, *inputs))

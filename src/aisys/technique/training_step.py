@@ -86,7 +86,7 @@ class _Backward:
         ops: list[Op] = []
         for _, group in groupby(reversed(block.ops), key=lambda op: op.options.get("fuse", op.name)):
             found = [g for op in group for g in self._backward_of(op)]
-            ops += sorted(found, key=lambda op: (op.phase == "weight_gradient", op.kind == "add"))
+            ops += sorted(found, key=lambda op: (op.phase == "weight_gradient", op.kind in ("add", "reduce")))
         kept = dict.fromkeys(n for op in block.ops for n in rule(op.kind).saved(op))
         self.saved = tuple(n for n in kept if block.tensors[n].role in ("activation", "spike"))
         return ops
