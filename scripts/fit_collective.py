@@ -25,6 +25,8 @@ NCCL = "NVIDIA NCCL 2.29.2, src/graph/tuning.cc, topo.h and search.cc, 2025"
 OP = {"alltoall": "all_to_all"}
 NUM_FOLDS = 5
 PRIOR_WEIGHT = 0.06
+OTHER_NODES, OTHER_GENERATIONS = 1.2, 1.5
+"""Exponents that widen an interval (assumed): one node of each kind was measured, and two other generations."""
 NUM_PROTOCOL_VALUES = len(nccl.PROTOCOLS) * len(nccl.FIELDS)
 
 START = {
@@ -227,12 +229,15 @@ def mape(ratio: np.ndarray) -> float:
     return float(np.abs(1 / ratio - 1).mean())
 
 
-def error_of(ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> np.ndarray:
-    """The 90 % interval, array [PROTOCOLS, 2], from unseen rows; a protocol with few rows takes that of all rows."""
+def error_of(ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray], widening: float) -> np.ndarray:
+    """The 90 % interval, array [PROTOCOLS, 2], from unseen rows; a protocol with few rows takes that of all rows.
+
+    widening: exponent on the quantiles, for nodes, or generations, of which the tables hold one or two.
+    """
     ratio, protocol = np.concatenate(ratios), nccl.PROTOCOL_OF[np.concatenate(chosen)]
     every = np.quantile(ratio, [0.05, 0.95])
     rows = [ratio[protocol == i] for i in range(len(nccl.PROTOCOLS))]
-    return np.array([np.quantile(r, [0.05, 0.95]) if len(r) >= 12 else every for r in rows])
+    return np.array([np.quantile(r, [0.05, 0.95]) if len(r) >= 12 else every for r in rows]) ** widening
 
 
 def write(name: str, vector: np.ndarray, error: np.ndarray, source: str, *, link: str) -> None:
@@ -256,7 +261,7 @@ def write(name: str, vector: np.ndarray, error: np.ndarray, source: str, *, link
 def fit_switches(found: dict[str, Sample], writes: bool) -> dict[str, np.ndarray]:
     """The NVSwitch generations, each alone and from the other two."""
     ratios = {name: folds(found[name], first_space(name)) for name in SWITCHES}
-    error = error_of(list(ratios.values()), [found[name].chosen for name in SWITCHES])
+    error = error_of(list(ratios.values()), [found[name].chosen for name in SWITCHES], OTHER_NODES)
     fitted, far = {}, {}
     for name in SWITCHES:
         where = first_space(name)
@@ -268,7 +273,7 @@ def fit_switches(found: dict[str, Sample], writes: bool) -> dict[str, np.ndarray
         print(f"{name}: {len(ratios[name])} rows, unseen sizes {near:.3f}, unseen generation {unseen:.3f}")
     for name in SWITCHES:
         rest = [n for n in SWITCHES if n != name]
-        far_error = error_of([far[n][1] for n in rest], [found[n].chosen for n in rest])
+        far_error = error_of([far[n][1] for n in rest], [found[n].chosen for n in rest], OTHER_GENERATIONS)
         if writes:
             source = f"scripts/fit_collective.py on {len(found[name].seconds)} rows of {found[name].tables[0]}"
             write(f"{name}.nccl", fitted[name], error, source, link=name)
@@ -290,7 +295,7 @@ def main() -> None:
         print(f"{name}: {len(ratio)} rows, unseen sizes {mape(ratio):.3f}")
         if writes:
             source = f"scripts/fit_collective.py on {len(ratio)} rows of {found[name].tables[0]}"
-            write(f"{name}.nccl", fitted[name], error_of([ratio], [found[name].chosen]), source, link=name)
+            write(f"{name}.nccl", fitted[name], error_of([ratio], [found[name].chosen], OTHER_NODES), source, link=name)
 
 
 if __name__ == "__main__":

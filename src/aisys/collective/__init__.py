@@ -12,7 +12,11 @@ An algorithm is a class in `collective/algorithm/` with the name of its file: it
 The kit `aisys.testing.check_collective` moves real integers through them, `execute` moves real arrays.
 """
 
+from aisys.collective.execution import Executed, execute
 from aisys.collective.pricing import libraries, limit, time
 from aisys.collective.types import OPS, Algorithm, ClosedForm, CollectiveCost, Fabric, Send
 
-__all__ = ["OPS", "Algorithm", "ClosedForm", "CollectiveCost", "Fabric", "Send", "libraries", "limit", "time"]
+__all__ = [
+    "OPS", "Algorithm", "ClosedForm", "CollectiveCost", "Executed", "Fabric", "Send", "execute", "libraries", "limit",
+    "time",
+]  # fmt: skip

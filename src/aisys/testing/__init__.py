@@ -3,8 +3,9 @@
 An outside package calls the kit of its kind from one test; AISys runs the same kits on its own plug-ins.
 """
 
+from aisys.testing.collective import check_collective
 from aisys.testing.contract import ContractBroken
 from aisys.testing.schedule import check_schedule
 from aisys.testing.workload import check_workload
 
-__all__ = ["ContractBroken", "check_schedule", "check_workload"]
+__all__ = ["ContractBroken", "check_collective", "check_schedule", "check_workload"]

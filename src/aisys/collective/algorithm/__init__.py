@@ -1,0 +1,1 @@
+"""Published algorithms, one per file: the class that yields the sends of chunks that a collective is made of."""
