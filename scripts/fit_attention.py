@@ -33,7 +33,8 @@ FIXED = {
     "attention.tile_k": 64, "attention.max_splits": 128, "attention.transpose_s": 0.0, "attention.combine_s": 2e-6,
     "attention.block_s": 2e-6, "attention.block_single_s": 2e-6, "attention.block_row_s": 0.0,
     "attention.block_bytes_per_clock": 30.0, "attention.tail": 0.5, "attention.query_copies": 0.0,
-    "attention.cached_share": 0.4, "attention.memory_efficiency": 0.88, "attention.append_efficiency": 0.7,
+    "attention.cached_share": 0.4,
+    "attention.single_s": 0.0, "attention.memory_efficiency": 0.88, "attention.append_efficiency": 0.7,
     "attention.page_s": 6e-6, "attention.token_s": 1e-9,
     "attention.prefill.max_group": 1, "attention.decode.max_group": 1024,
     "attention.decode.tile_q": 64, "attention.decode.tile_k": 128,
@@ -78,10 +79,11 @@ _DECODE = (
     Free("block_row_s", 2e-8, 1e-9, 3e-7), Free("block_bytes_per_clock", 25, 6, 120),
     Free("memory_efficiency", 0.85, 0.5, 0.97), Free("cached_share", 0.4, 0.1, 1.5),
     Free("combine_s", 2e-6, 1e-7, 1e-5), Free("append_efficiency", 0.5, 0.1, 1.0), Free("token_s", 5e-9, 1e-10, 3e-8),
+    Free("single_s", 3e-7, 1e-8, 1e-5), Free("l2_bytes_per_clock_per_sm", 30, 8, 64),
 )  # fmt: skip
 _OWN = {
     "prefill": ("page_s", "compute_efficiency", "block_s"),
-    "decode": ("page_s", "block_s", "block_bytes_per_clock", "memory_efficiency"),
+    "decode": ("page_s", "block_s", "block_bytes_per_clock", "memory_efficiency", "single_s"),
 }
 """What a kernel for another number format does not share with the 16-bit one."""
 

@@ -29,7 +29,7 @@ EXP_PER_CLOCK_PER_SM = 16
 
 FIELDS = (
     "compute_efficiency", "exp_efficiency", "memory_efficiency", "l2_bytes_per_clock_per_sm", "cached_share",
-    "tile_q", "tile_k", "max_group", "max_splits", "block_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
+    "tile_q", "tile_k", "max_group", "max_splits", "block_s", "single_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
     "tail", "launch_s", "page_s", "token_s", "append_efficiency", "query_copies", "transpose_s", "combine_s",
     "error_low", "error_high",
 )  # fmt: skip
@@ -155,13 +155,15 @@ def _decode(s: Columns, c: Columns, device: Device) -> Kernel:
     blocks = units * splits
     keys = np.minimum(np.ceil(key_tiles / splits) * c["tile_k"], seen)
     width = (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
-    feed_s = width / (c["block_bytes_per_clock"] * gpu.clock_hz)
+    multiply_s = c["tile_q"] * _pair_s(s, c, gpu)
+    alone_s = np.maximum(multiply_s, width / (c["block_bytes_per_clock"] * gpu.clock_hz))
+    shared_s = np.maximum(multiply_s, width / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz))
     start = np.where(shares, c["block_s"], c["block_single_s"]) + rows * c["block_row_s"]
-    block = start + keys * np.maximum(c["tile_q"] * _pair_s(s, c, gpu), feed_s)
     chip = units * seen * width
     return Kernel(
-        compute_s=np.maximum(blocks / gpu.num_sm, 1.0) * block, memory_s=_memory_s(s, c, chip, device),
-        around_s=np.where(splits > 1, c["combine_s"], 0.0) + _transpose_s(s, c, shares, device),
+        compute_s=np.maximum(start + keys * alone_s, blocks / gpu.num_sm * (start + keys * shared_s)),
+        memory_s=_memory_s(s, c, chip, device),
+        around_s=np.where(splits > 1, c["combine_s"], 0.0) + np.where(shares, 0.0, c["single_s"]) + _transpose_s(s, c, shares, device),
         pairs=units * seen * c["tile_q"], chip_bytes=chip, blocks=blocks,
     )  # fmt: skip
 
