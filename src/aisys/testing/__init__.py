@@ -5,7 +5,16 @@ An outside package calls the kit of its kind from one test; AISys runs the same 
 
 from aisys.testing.collective import check_collective
 from aisys.testing.contract import ContractBroken
+from aisys.testing.cost_model import check_cost_model
 from aisys.testing.schedule import check_schedule
+from aisys.testing.technique import check_technique
 from aisys.testing.workload import check_workload
 
-__all__ = ["ContractBroken", "check_collective", "check_schedule", "check_workload"]
+__all__ = [
+    "ContractBroken",
+    "check_collective",
+    "check_cost_model",
+    "check_schedule",
+    "check_technique",
+    "check_workload",
+]
