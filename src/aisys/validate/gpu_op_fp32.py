@@ -1,6 +1,7 @@
 """Predicts tables of kind gpu_op_fp32: single PyTorch kernels in fp32 without TF32.
 
-Columns: device, op, B, M, N, K, H, us. linear and bmm: [B] C[M,N] = A[M,K] B[K,N]; others: B rows of H columns.
+Columns: device, op, B, M, N, K, H, us. linear and bmm contract N: [B] C[M,K] = A[M,N] B[N,K], as the launched grids
+of the table show; others: B rows of H columns.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:
 
 def _matmul(table: Table) -> OpTable:
     return OpTable.of(
-        "matmul", batch=table.counts("B"), m=table.counts("M"), n=table.counts("N"), k=table.counts("K"),
+        "matmul", batch=table.counts("B"), m=table.counts("M"), n=table.counts("K"), k=table.counts("N"),
         b_is_weight=table.texts("op") == "linear", a_dtype="fp32", b_dtype="fp32", out_dtype="fp32", math="fp32",
     )  # fmt: skip
 

@@ -29,9 +29,9 @@ EXP_PER_CLOCK_PER_SM = 16
 
 FIELDS = (
     "compute_efficiency", "exp_efficiency", "memory_efficiency", "l2_bytes_per_clock_per_sm", "cached_share",
-    "tile_q", "tile_k", "max_group", "max_splits", "block_s", "single_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
-    "tail", "launch_s", "page_s", "token_s", "append_efficiency", "query_copies", "transpose_s", "combine_s",
-    "error_low", "error_high",
+    "tile_q", "tile_k", "max_group", "max_splits", "block_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
+    "tail", "launch_s", "single_s", "page_s", "token_s", "append_efficiency", "query_copies", "transpose_s",
+    "combine_s", "error_low", "error_high",
 )  # fmt: skip
 
 Columns = dict[str, Floats]
@@ -98,6 +98,8 @@ def _columns(table: OpTable, gpu: Gpu) -> Columns:
     s = {name: table[name].astype(float) for name in names}
     s["window"] = np.where(table["window"] > 0, table["window"], np.inf)
     s["is_causal"] = table["is_causal"]
+    s["is_latent"] = limit.is_latent(table)
+    s["kv_width"] = s["head_dim"] + np.where(s["is_latent"], 0.0, s["value_dim"])
     backward = table["is_backward"]
     s["matmul_width"] = (s["head_dim"] + s["value_dim"]) * np.where(backward, 2.5, 1.0)
     s["q_bytes"], s["kv_bytes"] = bytes_per_element(table["q_dtype"]), bytes_per_element(table["kv_dtype"])
@@ -130,7 +132,7 @@ def _prefill(s: Columns, c: Columns, device: Device) -> Kernel:
     pair_s = _pair_s(s, c, gpu)
     longest = most * c["tile_q"] * pair_s + c["block_s"]
     spread = (pairs * pair_s + blocks * c["block_s"]) / gpu.num_sm
-    width = (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
+    width = s["kv_width"] * s["kv_bytes"]
     chip = s["batch"] * heads * keys * width
     one_head = s["batch"] * s["kv_len"] * width
     apart = np.clip((one_head / gpu.l2_bytes - 0.75) / 0.75, 0.0, 1.0) * one_head * (heads - s["kv_heads"])
@@ -145,7 +147,7 @@ def _decode(s: Columns, c: Columns, device: Device) -> Kernel:
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
     group = s["q_heads"] / s["kv_heads"]
-    shares = (group > 1) & (group <= c["max_group"])
+    shares = (group > 1) & np.logical_or(group <= c["max_group"], s["is_latent"])
     heads = np.where(shares, s["kv_heads"], s["q_heads"])
     rows = s["q_len"] * s["q_heads"] / heads
     units = s["batch"] * heads * np.ceil(rows / c["tile_q"])
@@ -154,16 +156,17 @@ def _decode(s: Columns, c: Columns, device: Device) -> Kernel:
     splits = np.clip(np.floor(gpu.num_sm / units), 1, np.minimum(key_tiles, c["max_splits"]))
     blocks = units * splits
     keys = np.minimum(np.ceil(key_tiles / splits) * c["tile_k"], seen)
-    width = (s["head_dim"] + s["value_dim"]) * s["kv_bytes"]
+    width = s["kv_width"] * s["kv_bytes"]
     multiply_s = c["tile_q"] * _pair_s(s, c, gpu)
     alone_s = np.maximum(multiply_s, width / (c["block_bytes_per_clock"] * gpu.clock_hz))
     shared_s = np.maximum(multiply_s, width / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz))
     start = np.where(shares, c["block_s"], c["block_single_s"]) + rows * c["block_row_s"]
     chip = units * seen * width
+    around = np.where(splits > 1, c["combine_s"], 0.0) + np.where(shares, 0.0, c["single_s"])
     return Kernel(
         compute_s=np.maximum(start + keys * alone_s, blocks / gpu.num_sm * (start + keys * shared_s)),
         memory_s=_memory_s(s, c, chip, device),
-        around_s=np.where(splits > 1, c["combine_s"], 0.0) + np.where(shares, 0.0, c["single_s"]) + _transpose_s(s, c, shares, device),
+        around_s=around + _transpose_s(s, c, shares, device),
         pairs=units * seen * c["tile_q"], chip_bytes=chip, blocks=blocks,
     )  # fmt: skip
 
@@ -186,7 +189,7 @@ def _memory_s(s: Columns, c: Columns, chip_bytes: Floats, device: Device, again:
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
     kv = s["batch"] * np.minimum(s["kv_len"], s["window"] + s["q_len"]) * s["kv_heads"] * s["kv_bytes"]
-    moved = kv * (s["head_dim"] + s["value_dim"])
+    moved = kv * s["kv_width"]
     moved = moved + s["batch"] * s["q_len"] * s["q_heads"] * s["q_bytes"] * (s["head_dim"] + s["value_dim"])
     cached = np.clip(2 - moved / (c["cached_share"] * gpu.l2_bytes), 0.0, 1.0)
     dram = (moved * (1 - cached) + again) / (_bandwidth(device) * c["memory_efficiency"])
@@ -196,7 +199,7 @@ def _memory_s(s: Columns, c: Columns, chip_bytes: Floats, device: Device, again:
 def _appended_bytes(s: Columns, c: Columns) -> Floats:
     """Bytes that a serving stack moves around the kernel: new keys and values into pages, queries rotated or scaled."""
     new = s["batch"] * s["q_len"]
-    kv = s["kv_heads"] * (s["head_dim"] + s["value_dim"]) * (s["q_bytes"] + s["kv_bytes"])
+    kv = s["kv_heads"] * s["kv_width"] * (s["q_bytes"] + s["kv_bytes"])
     return new * (kv + 2 * c["query_copies"] * s["q_heads"] * s["head_dim"] * s["q_bytes"])
 
 

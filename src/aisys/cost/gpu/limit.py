@@ -7,6 +7,7 @@ the shared cache, which still crosses it. No tier is ever faster.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aisys.cost.gpu.timing import Floats, Names, by_name, bytes_per_element
 from aisys.errors import Unsupported
@@ -100,13 +101,22 @@ def scores(table: OpTable) -> Floats:
     return np.asarray(np.where(causal, growth, q_len * np.minimum(kv_len, window)), dtype=float)
 
 
+def is_latent(table: OpTable) -> NDArray[np.bool_]:
+    """Attention rows whose one key head is wider than its values: the values are a part of the stored keys.
+
+    Source: DeepSeek-V2 report 2024, section 2.1 (multi-head latent attention with absorbed projections).
+    """
+    return np.asarray((table["kv_heads"] == 1) & (table["value_dim"] < table["head_dim"]))
+
+
 def _attention(table: OpTable) -> Work:
     batch, q_len, kv_len = (table[name].astype(float) for name in ("batch", "q_len", "kv_len"))
     q_heads, kv_heads = table["q_heads"].astype(float), table["kv_heads"].astype(float)
     width = (table["head_dim"] + table["value_dim"]).astype(float)
     seen = np.where(table["window"] > 0, np.minimum(kv_len, table["window"] + q_len), kv_len)
     q_bytes = batch * q_len * q_heads * bytes_per_element(table["q_dtype"])
-    kv_bytes = batch * seen * kv_heads * width * bytes_per_element(table["kv_dtype"])
+    stored = np.where(is_latent(table), table["head_dim"], width)
+    kv_bytes = batch * seen * kv_heads * stored * bytes_per_element(table["kv_dtype"])
     backward = np.where(table["is_backward"], 1.0, 0.0)
     return Work(
         flop=2 * batch * q_heads * scores(table) * width * (1 + 1.5 * backward),
