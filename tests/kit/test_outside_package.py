@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-import sysconfig
-import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+Fresh = Callable[[Path], Path]
 
 PYPROJECT = """
 [build-system]
@@ -50,26 +51,12 @@ print(json.dumps({name: [run.time_s, run.memory_bytes["optimizer_state"]] for na
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment that holds the package, and sees what this one has installed."""
-    folder = tmp_path_factory.mktemp("fresh")
-    venv.create(folder / "venv", with_pip=True)
-    python = folder / "venv" / "bin" / "python"
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    here = sysconfig.get_path("purelib")
-    line = f"import site, sys; sys.path.insert(0, {here!r}); site.addsitedir({here!r})\n"
-    (Path(site) / "beside.pth").write_text(line)
-    package = folder / "package"
-    package.mkdir()
+def python(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the package."""
+    package = tmp_path_factory.mktemp("package")
     (package / "pyproject.toml").write_text(PYPROJECT)
     (package / "light_moments.py").write_text(MODULE)
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", package]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return python
+    return fresh(package)
 
 
 def run(python: Path, *words: str) -> str:
