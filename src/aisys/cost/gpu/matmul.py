@@ -1,37 +1,60 @@
-"""Matrix multiplication on a GPU: tiles in waves over the multiprocessors, split along k, against memory.
+"""Matrix multiplication on a GPU: tiles in waves over the multiprocessors, split along k, against main memory.
 
-For each tile of the generation's menu and each split of k, time = max(compute, memory) + reduction + launch; the
-library is taken to choose the fastest. Weights are read from main memory (or the shared cache where they fit).
+For each tile of a menu and each split of k, a block's main loop is bound by its multiplier, by what its multiprocessor
+can take in from the shared cache per clock, or by the latency of its pipeline; waves of blocks, each with an epilogue,
+run against the compulsory bytes of main memory. The library is taken to choose the fastest. Formats narrower than the
+activations add what they do around the multiplication: quantising a, or unpacking b in every block.
+
+Holds for kernels in a CUDA graph (no host in the way), with weights that come from main memory.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-from aisys.cost.gpu.timing import Floats, KernelTiming, Names, bytes_per_element
+from aisys.cost.gpu import limit, lookup
+from aisys.cost.gpu.timing import Floats, KernelTiming, Names, by_name, bytes_per_element
 from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
 
-TILES = ((16, 64), (64, 64), (64, 128), (128, 64), (128, 128), (64, 256), (128, 256), (256, 128))
-SPLITS = (1, 2, 4, 8)
-_CONFIGS = np.array([(tm, tn, s) for tm, tn in TILES for s in SPLITS], dtype=float).T[:, None, :]
+TILES = (
+    (16, 32), (16, 64), (32, 64), (64, 32), (64, 64), (64, 128), (128, 64), (64, 256), (256, 64), (128, 128),
+    (128, 256), (256, 128),
+)  # fmt: skip
+"""Rows and columns of a block's tile. Source: tile shapes of CUTLASS and cuBLAS kernel names, Ampere to Blackwell."""
 
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+COLUMN_TILE, COLUMN_SPLITS = 64, (1, 2, 3, 4)
+MIN_K_PER_SPLIT, K_STEP = 128, 32
 
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """What the data sheet does not say of one generation's matmul kernels in one variant of number formats."""
+BOUNDS = ("launch", "memory", "compute")
+FIELDS = (
+    "compute_efficiency", "memory_efficiency", "l2_bytes_per_clock_per_sm", "launch_s", "tile_s",
+    "epilogue_bytes_per_clock", "k_latency_s", "wave_softness", "split_s", "overlap_loss", "b_share", "quantise_bytes",
+    "dequantise_clocks", "is_column_walk", "joule_per_flop",
+    *(f"{bound}_error_{side}" for bound in BOUNDS for side in ("low", "high")),
+)  # fmt: skip
+"""What the data sheet does not say of the kernels of one generation and one variant of number formats:
 
-    compute_efficiency: float
-    small_tile_penalty: float
-    memory_efficiency: float
-    launch_s: float
-    tile_s: float
-    l2_bytes_per_clock_per_sm: float
-    wave_softness: float
-    memory_floor: float
-    split_s: float
+compute_efficiency, memory_efficiency: sustained share of the peaks. l2_bytes_per_clock_per_sm: what one multiprocessor
+takes in. launch_s: from launch to launch of empty kernels. tile_s, epilogue_bytes_per_clock: of each block, before and
+after its main loop. k_latency_s: per element of k where latency binds. wave_softness: 0 whole waves, 1 a tail that
+others fill. split_s: of a split along k. overlap_loss: relative excess over the longer of compute and memory where both
+take equally long. b_share: share of its b tile that a multiprocessor loads itself (two share one on Blackwell).
+quantise_bytes: moved per element of a before the kernel. dequantise_clocks: per element of b in every block.
+is_column_walk: 1 where one block walks all rows of its columns (mixed-input kernels of Hopper). joule_per_flop: at the
+full clock, as far as the board's limit answers by a lower clock. error: 90 % interval of the rows that a bound binds."""
+
+_BLOCKS = np.array([(*tile, split) for tile in TILES for split in SPLITS], dtype=float).T[:, None, :]
+_WALKS = np.array([(1, COLUMN_TILE, split) for split in COLUMN_SPLITS], dtype=float).T[:, None, :]
+_MAX_ROWS = 40
+"""Rows priced at a time: their temporaries stay in the caches of a processor core."""
+_MAX_ROWS_OF_SPLIT_WALK = 64
+_STATIC_SHARE, _CLOCK_PER_POWER = 0.2, 0.4
+"""Share of the board limit that nothing computes with, and the exponent of clock over power (voltage falls with the
+clock, so power falls faster than it). Source: assumed; 1/3 with voltage proportional to clock, 1 without."""
+_CACHED_SHARE = 0.1
+"""Share of the shared cache that activations find free between two kernels. Source: assumed."""
 
 
 def variant(a: str, b: str, math: str) -> str:
@@ -49,7 +72,10 @@ def variant(a: str, b: str, math: str) -> str:
 
 def variants(table: OpTable) -> Names:
     """The variant of every row."""
-    rows = list(zip(table["a_dtype"].tolist(), table["b_dtype"].tolist(), table["math"].tolist(), strict=True))
+    a, b, math = table["a_dtype"], table["b_dtype"], table["math"]
+    if len(table) and bool(((a == a[0]) & (b == b[0]) & (math == math[0])).all()):
+        return np.full(len(table), variant(str(a[0]), str(b[0]), str(math[0])))
+    rows = list(zip(a.tolist(), b.tolist(), math.tolist(), strict=True))
     known = {row: variant(*row) for row in set(rows)}
     return np.array([known[row] for row in rows], dtype=np.str_)
 
@@ -58,47 +84,95 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     """Time and traffic of every matmul of `table`."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    batch, m, n, k = (table[name].astype(float)[:, None] for name in ("batch", "m", "n", "k"))
-    a_bytes, b_bytes, c_bytes = (bytes_per_element(table[f"{x}_dtype"])[:, None] for x in ("a", "b", "out"))
     names = variants(table)
-    distinct, index = np.unique(names, return_inverse=True)
-    found = {str(name): _constants(gpu, str(name)) for name in distinct}
-    c = {f: np.array([getattr(found[str(d)][0], f) for d in distinct])[index][:, None] for f in Constants.__slots__}
-    peak = np.array([gpu.peak_flop_per_s({"fp8_block": "fp8"}.get(str(x), str(x))) for x in table["math"]])[:, None]
-
-    tm, tn, split = _CONFIGS
-    legal = (split == 1) | (k / split >= 128)
-    num_tiles = np.ceil(m / tm) * np.ceil(n / tn) * split * batch
-    waves = num_tiles / gpu.num_sm
-    effective = np.where(waves <= 1, 1.0, (1 - c["wave_softness"]) * np.ceil(waves) + c["wave_softness"] * waves)
-    shape_penalty = 1 + c["small_tile_penalty"] * np.maximum(0, np.sqrt(128 * 128 / (tm * tn)) - 0.7)
-    k_part = k / split
-    multiply = 2 * tm * tn * k_part / (peak / gpu.num_sm * c["compute_efficiency"] / shape_penalty)
-    l2_rate = c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz * gpu.num_sm
-    fill_bytes = (tm * a_bytes + tn * b_bytes) * k_part
-    feed = fill_bytes * np.minimum(num_tiles, gpu.num_sm) / l2_rate
-    compute = effective * np.maximum(multiply, feed) + np.minimum(effective, 3) * c["tile_s"]
-    moved = batch * (m * k * a_bytes + n * k * b_bytes + m * n * c_bytes)
-    parallel = c["memory_floor"] + (1 - c["memory_floor"]) * np.minimum(1, 2 * waves)
-    memory = moved / (float(device.main_memory.bandwidth_bytes_per_s) * c["memory_efficiency"] * parallel)
-    reduce = np.where(split > 1, split * m * n * batch * 8 / l2_rate + c["split_s"], 0.0)
-    total = np.where(legal, np.maximum(compute, memory) + reduce, np.inf)
-    best = np.argmin(total, axis=1)[:, None]
-
-    def at(values: Floats) -> Floats:
-        return np.take_along_axis(np.broadcast_to(values, total.shape), best, axis=1)[:, 0]
-
-    work = np.where(at(compute) > at(memory), "compute", "memory")
-    unknown = np.full(len(table), np.nan)
+    constants, keys = lookup.constants(gpu, names, FIELDS, _chain)
+    rows = {
+        **{name: table[name].astype(float) for name in ("batch", "m", "n", "k")},
+        **{x: bytes_per_element(table[f"{x}_dtype"]) for x in ("a", "b", "out")},
+        "peak": by_name(table["math"], lambda math: limit.peak_flop_per_s(gpu, math)) / float(gpu.num_sm),
+        **constants,
+    }
+    found = {name: np.empty(len(table)) for name in ("time_s", "compute", "memory", "waves", "chip_bytes")}
+    walks = constants["is_column_walk"] > 0
+    for is_walk in (False, True):
+        mine = np.flatnonzero(walks == is_walk)
+        for start in range(0, len(mine), _MAX_ROWS):
+            part = mine[start : start + _MAX_ROWS]
+            result = _fastest({name: values[part][:, None] for name, values in rows.items()}, is_walk, device)
+            for name, values in result.items():
+                found[name][part] = values
+    extra = constants["launch_s"] + _quantise_s(rows, device)
+    bound = np.where(found["time_s"] < extra, 0, np.where(found["compute"] > found["memory"], 2, 1))
+    low, high = (np.choose(bound, [constants[f"{name}_error_{side}"] for name in BOUNDS]) for side in ("low", "high"))
+    least = limit.work(table)
     return KernelTiming(
-        time_s=at(total) + c["launch_s"][:, 0], flop=(2 * batch * m * n * k)[:, 0], math=table["math"],
-        dram_bytes=moved[:, 0], chip_bytes=at(num_tiles * fill_bytes), error_low=unknown, error_high=unknown,
-        bound=np.where(at(total) < c["launch_s"][:, 0], "launch", work),
-        keys=frozenset(key for _, keys in found.values() for key in keys),
-        counts=FrozenMap({"waves": at(waves)}),
+        time_s=found["time_s"] + extra, flop=least.flop, math=table["math"],
+        dram_bytes=least.read_bytes + least.write_bytes, chip_bytes=found["chip_bytes"],
+        bound=np.array(BOUNDS)[bound], error_low=low, error_high=high, keys=keys,
+        counts=FrozenMap({"waves": found["waves"]}),
     )  # fmt: skip
 
 
-def _constants(gpu: Gpu, name: str) -> tuple[Constants, frozenset[str]]:
-    values = [gpu.constant(f"matmul.{name}.{field}", f"matmul.{field}") for field in Constants.__slots__]
-    return Constants(*(float(v) for v in values)), frozenset(v.key for v in values)
+def _fastest(r: dict[str, Floats], is_walk: bool, device: Device) -> dict[str, Floats]:
+    """The fastest block shape and split of every row; `r`: columns [rows, 1]."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    clock_hz, num_sm = float(gpu.clock_hz), float(gpu.num_sm)
+    tile_m, tile_n, split = _WALKS if is_walk else _BLOCKS
+    if is_walk:
+        tile_m = np.ceil(r["m"] / 16) * 16
+    blocks = np.ceil(r["m"] / tile_m) * np.ceil(r["n"] / tile_n) * (split * r["batch"])
+    waves = blocks / num_sm
+    rounds = np.maximum(1, np.ceil(waves) + r["wave_softness"] * (waves - np.ceil(waves)))
+    depth = np.ceil(r["k"] / (split * K_STEP)) * K_STEP
+    port = r["l2_bytes_per_clock_per_sm"] * clock_hz
+    fill_bytes = tile_m * r["a"] + tile_n * (r["b"] * r["b_share"])
+    step = tile_n * (tile_m * (2 / (r["peak"] * r["compute_efficiency"])) + r["dequantise_clocks"] / clock_hz)
+    step = np.maximum(np.maximum(step, fill_bytes / port) * rounds, r["k_latency_s"])
+    ends = r["tile_s"] + tile_m * tile_n * (r["out"] / (r["epilogue_bytes_per_clock"] * clock_hz))
+    compute = step * depth + ends * rounds
+    moved = r["batch"] * (r["m"] * r["k"] * r["a"] + r["n"] * r["k"] * r["b"] + r["m"] * r["n"] * r["out"])
+    memory = moved / (float(device.main_memory.bandwidth_bytes_per_s) * r["memory_efficiency"])
+    partial_s = r["batch"] * r["m"] * r["n"] * (8 / num_sm) / port
+    gather = np.where(split > 1, split * partial_s + r["split_s"], 0.0)
+    total = _together(compute, memory, r["overlap_loss"]) + gather
+    wrong = (split > 1) & ((r["k"] < split * MIN_K_PER_SPLIT) | (is_walk & (r["m"] > _MAX_ROWS_OF_SPLIT_WALK)))
+    total[np.broadcast_to(wrong, total.shape)] = np.inf
+    best = np.argmin(total, axis=1)
+    index = np.arange(len(best)), best
+    clock = _clock_share(r, moved[:, 0], total[index], device)
+    slowed = _together(compute[index] / clock, memory[:, 0], r["overlap_loss"][:, 0])
+    return {
+        "time_s": slowed + gather[index], "compute": compute[index], "memory": memory[:, 0], "waves": waves[index],
+        "chip_bytes": (blocks * fill_bytes * depth)[index],
+    }  # fmt: skip
+
+
+def _together(compute: Floats, memory: Floats, loss: Floats) -> Floats:
+    """The time of two parts that overlap: the longer, and up to `loss` more where both take equally long."""
+    apart = compute - memory
+    return np.asarray((compute + memory + np.sqrt(apart * apart + (4 * loss * loss) * (compute * memory))) / 2)
+
+
+def _clock_share(r: dict[str, Floats], moved: Floats, time_s: Floats, device: Device) -> Floats:
+    """The clock that the board's power limit leaves over, as a share of the full one."""
+    flop_per_s = 2 * (r["batch"] * r["m"] * r["n"] * r["k"])[:, 0] / (time_s + r["launch_s"][:, 0])
+    limit_watt = float(device.max_watt)
+    memory_watt = float(device.main_memory.energy_joule_per_byte) * moved / time_s
+    left = np.maximum((1 - _STATIC_SHARE) * limit_watt - memory_watt, _STATIC_SHARE * limit_watt)
+    return np.asarray(np.minimum(1, (left / (r["joule_per_flop"][:, 0] * flop_per_s)) ** _CLOCK_PER_POWER))
+
+
+def _quantise_s(r: dict[str, Floats], device: Device) -> Floats:
+    """Rounding the activations first: passes over them, from the shared cache as far as it can hold them."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    elements = r["batch"] * r["m"] * r["k"]
+    cached = np.minimum(1, _CACHED_SHARE * float(gpu.l2_bytes) / elements)
+    far = float(device.main_memory.bandwidth_bytes_per_s) * r["memory_efficiency"]
+    near = r["l2_bytes_per_clock_per_sm"] * float(gpu.clock_hz * gpu.num_sm)
+    return np.asarray(elements * r["quantise_bytes"] * (cached / near + (1 - cached) / far))
+
+
+def _chain(name: str, field: str) -> tuple[str, ...]:
+    return f"matmul.{name}.{field}", f"matmul.{field}"
