@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from aisys.cost.gpu.timing import Floats
+from aisys.cost.gpu.matmul import variants
+from aisys.cost.gpu.timing import Floats, by_name
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
 
@@ -11,5 +12,10 @@ def of_limit(table: OpTable, device: Device) -> tuple[Floats, Floats]:
     """How far above the speed of light measured kernels of this kind lie; NaN where no table was ever compared."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    low, high = (gpu.constants.get(f"{table.kind}.limit.error_{side}", np.nan) for side in ("low", "high"))
-    return np.full(len(table), float(low)), np.full(len(table), float(high))
+    names = variants(table) if table.kind == "matmul" else np.full(len(table), "")
+
+    def bound(name: str, side: str) -> float:
+        keys = (f"{table.kind}.{name}.limit.error_{side}", f"{table.kind}.limit.error_{side}")
+        return float(next((gpu.constants[key] for key in keys if key in gpu.constants), np.nan))
+
+    return by_name(names, lambda name: bound(name, "low")), by_name(names, lambda name: bound(name, "high"))

@@ -14,7 +14,7 @@ from aisys.cost.gpu import limit, lookup
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names, by_name, bytes_per_element
 from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
-from aisys.ir import OpTable
+from aisys.ir import OpTable, dtype
 from aisys.machine import Device, Gpu
 
 TILES = (
@@ -43,7 +43,7 @@ others fill. split_s: of a split along k. overlap_loss: relative excess over the
 take equally long. b_share: share of its b tile that a multiprocessor loads itself (two share one on Blackwell).
 quantise_bytes: moved per element of a before the kernel. dequantise_clocks: per element of b in every block.
 is_column_walk: 1 where one block walks all rows of its columns (mixed-input kernels of Hopper). joule_per_flop: at the
-full clock, as far as the board's limit answers by a lower clock. error: 90 % interval of the rows that a bound binds."""
+full clock, as far as the board's limit answers by a lower clock. error: 90 % interval of the rows that it binds."""
 
 _BLOCKS = np.array([(*tile, split) for tile in TILES for split in SPLITS], dtype=float).T[:, None, :]
 _WALKS = np.array([(1, COLUMN_TILE, split) for split in COLUMN_SPLITS], dtype=float).T[:, None, :]
@@ -60,13 +60,13 @@ _CACHED_SHARE = 0.1
 def variant(a: str, b: str, math: str) -> str:
     """The family of kernels that multiplies formats a and b: bf16, fp8, fp8_block, nvfp4, int8, int4_wo, ...
 
-    >>> variant("bf16", "int4", "bf16"), variant("fp16", "fp16", "fp16"), variant("fp8", "fp8_block", "fp8")
+    >>> variant("bf16", "int4_g64_s16", "bf16"), variant("fp16", "fp16", "fp16"), variant("fp8", "fp8_block", "fp8")
     ('int4_wo', 'bf16', 'fp8_block')
     """
     if "fp8_block" in (a, b, math):
         return "fp8_block"
     if math in ("bf16", "fp16"):
-        return f"{b}_wo" if b not in ("bf16", "fp16", "fp32") else "bf16"
+        return f"{dtype(b).family}_wo" if b not in ("bf16", "fp16", "fp32") else "bf16"
     return math
 
 
