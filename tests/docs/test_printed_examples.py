@@ -47,7 +47,7 @@ def commands(page: Path) -> Iterator[tuple[str, str]]:
             command, _, output = part.partition("\n")
             yield command, output
     text = page.read_text(encoding="utf-8")
-    for line in re.findall(r"^    (aisys \S.*)$", text, re.MULTILINE):
+    for line in re.findall(r"^    ((?:pip install .* && )?aisys \S.*)$", text, re.MULTILINE):
         yield line, ""
 
 
