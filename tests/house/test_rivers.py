@@ -172,6 +172,9 @@ def test_an_int8_layer_is_priced_in_the_bytes_that_its_rounded_weights_take() ->
         assert before.traffic_bytes[main] - after.traffic_bytes[main] == saved
         assert priced(rounded, device).time_s > 0
 
+    plain = WeightQuantization(bits=8, group=1024).apply(graph)
+    assert priced(rounded, "h100-sxm").time_s == pytest.approx(priced(plain, "h100-sxm").time_s, rel=0.02)
+
     error = np.abs(technique.emulate({"w": weights})["w"] - weights)
     assert (error <= packed.steps / 2 * (1 + 1e-6)).all()
 
