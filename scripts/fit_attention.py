@@ -2,9 +2,9 @@
 
     AISYS_TABLES=FOLDER python scripts/fit_attention.py
 
-Per generation: one pooled set over all stacks (what a plan uses), and one per stack in front of it. Intervals and the
-printed errors come from folds that the fit has not seen. `<gen>.attention.transfer.toml` holds the pooled constants of
-the generation before, with an interval from what they miss by here.
+Per generation and stack one set of constants. A plan uses vLLM's where it has rows: its FlashAttention kernels are
+those that training runs, too. Intervals and the printed errors come from folds that the fit has not seen.
+`<gen>.attention.transfer.toml` holds the constants of the generation before, under a wider interval.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,8 @@ FIXED = {
 stack's floor is page_s. backward: three kernels (Dao 2023)."""
 
 BACKWARD_SHARE = 0.86
-"""Backward efficiency over forward efficiency. Source: Dao 2023 (FlashAttention-2), 63 % against 73 % of peak."""
+"""Backward efficiency over forward efficiency, multiplications and exponentials alike, for 2.5 times the flop.
+Source: Dao 2023 (FlashAttention-2), 63 % against 73 % of peak."""
 
 OF_GENERATION = {
     "sm80": {"attention.prefill.tile_q": 64},
@@ -164,47 +165,47 @@ class Rows:
 def main() -> None:
     """Fits every generation and writes its files."""
     table = read_table(tables_folder() / "gpu_attention.csv")
-    pooled: dict[str, dict[str, float]] = {}
+    default: dict[str, dict[str, float]] = {}
     light: dict[str, dict[str, float]] = {}
     errors: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
-    of_vllm: dict[str, float] = {}
     for generation, name in DEVICES.items():
         stacks = sorted({s.split("-")[0] for s in table.take(table.texts("device") == name).texts("stack")})
         of_stack = {stack: fit_stack(table, generation, stack, errors) for stack in stacks}
-        alone = len(stacks) == 1
-        pooled[generation] = of_stack[stacks[0]] if alone else fit_stack(table, generation, "", {})
-        of_vllm = of_stack["vllm"] if generation == "sm80" else of_vllm
-        own = {} if alone else of_stack
+        chosen = "vllm" if "vllm" in stacks else stacks[0]
+        default[generation] = of_stack[chosen]
         light[generation] = limit_interval(table, generation)
-        source = f"{SOURCE} ({name})"
-        stacked = {f"stack.{stack}.{key}": value for stack, values in own.items() for key, value in values.items()}
-        save(
-            generation,
-            structure(generation, pooled[generation]),
-            source,
-            {**pooled[generation], **stacked, **light[generation]},
-        )
+        others = {s: plain(generation, default[generation]) | v for s, v in of_stack.items() if s != chosen}
+        own = {f"stack.{stack}.{key}": value for stack, values in others.items() for key, value in values.items()}
+        fitted = {**default[generation], **own, **light[generation]}
+        save(generation, structure(generation, default[generation]), f"{SOURCE} ({name}, default {chosen})", fitted)
     for phase, of_phase in errors.items():
         print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(of_phase).mean():.1f} %")
-    transfers(table, pooled, light)
-    relatives(pooled, light)
+    transfers(table, default, light)
+    relatives(default, light)
     layers = read_table(tables_folder() / "llmservingsim_layers.csv")
     for generation in BOARDS:
-        fit_board(layers, generation, of_vllm, light["sm80"])
+        fit_board(layers, generation, default["sm80"], light["sm80"])
 
 
 def fit_stack(table: Table, generation: str, stack: str, errors: dict[str, list[np.ndarray]]) -> dict[str, float]:
-    """The constants of one stack (of all pooled for an empty name); errors on unseen rows are added to `errors`."""
+    """The constants of one stack; errors on unseen rows are added to `errors`."""
     values: dict[str, float] = {}
     for phase in ("prefill", "decode"):
         rows = Rows(table, generation, stack, phase)
         guess = unseen(rows.predict, rows.measured, rows.free())
-        print(generation, stack or "pooled", phase, summary(rows.measured, guess), flush=True)
+        print(generation, stack, phase, summary(rows.measured, guess), flush=True)
         values |= fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
         low, high = interval(rows.measured, guess)
         values |= {f"attention.{phase}.error_low": low, f"attention.{phase}.error_high": high}
-        errors.setdefault(phase, []).append(np.abs(guess / rows.measured - 1))
+        errors[phase].append(np.abs(guess / rows.measured - 1))
     return {**values, **OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))}
+
+
+def plain(generation: str, default: Mapping[str, float]) -> dict[str, float]:
+    """The structure under the constants of the default stack, for a stack that does not share them."""
+    base = {**FIXED, **OF_GENERATION[generation]}
+    found = {key: base.get(key, base.get(f"attention.{key.rsplit('.', 1)[-1]}")) for key in default}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def limit_interval(table: Table, generation: str) -> dict[str, float]:
@@ -217,9 +218,11 @@ def limit_interval(table: Table, generation: str) -> dict[str, float]:
 def structure(generation: str, values: Mapping[str, float]) -> dict[str, float]:
     """Constants that no row here decides, without those that `values` has."""
     efficiency = values["attention.prefill.compute_efficiency"]
+    exponentials = {**FIXED, **OF_GENERATION[generation]}["attention.exp_efficiency"]
     found = {
         **FIXED, **OF_GENERATION[generation], "attention.compute_efficiency": efficiency,
         "attention.backward.compute_efficiency": BACKWARD_SHARE * efficiency,
+        "attention.backward.exp_efficiency": exponentials * BACKWARD_SHARE / 2.5,
         "attention.backward.block_s": values["attention.prefill.block_s"],
         "attention.error_low": values["attention.prefill.error_low"],
         "attention.error_high": values["attention.prefill.error_high"],
@@ -236,22 +239,22 @@ def save(
     write(file, [(STRUCTURE_SOURCE, "assumed", assumed), (source, kind, fitted)])
 
 
-def transfers(table: Table, pooled: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
+def transfers(table: Table, default: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
     """Writes what a generation would be given by the rows of the one before alone; prints how far off that is."""
     for before, generation in (("sm80", "sm90"), ("sm90", "sm100")):
         for phase in ("prefill", "decode"):
             rows = Rows(table, generation, "", phase)
-            guess = rows.predict(pooled[before], np.arange(len(rows.measured)))
+            guess = rows.predict(default[before], np.arange(len(rows.measured)))
             print(f"{before} constants on {generation} {phase}:", summary(rows.measured, guess))
-        values = pooled[before] | widened(pooled[before])
+        values = default[before] | widened(default[before])
         source = f"{SOURCE}, fitted on {DEVICES[before]} alone"
         save(f"{generation}.transfer", structure(generation, values), source, {**values, **light[before]})
 
 
-def relatives(pooled: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
+def relatives(default: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
     """Writes generations without rows."""
     for generation, (relative, share) in RELATIVES.items():
-        values = {k: v * (share if "compute_efficiency" in k else 1.0) for k, v in pooled[relative].items()}
+        values = {k: v * (share if "compute_efficiency" in k else 1.0) for k, v in default[relative].items()}
         values |= widened(values)
         source = f"{SOURCE} ({DEVICES[relative]}), carried over, compute efficiency times {share}"
         save(generation, structure(relative, values), source, {**values, **light[relative]}, "assumed")
@@ -269,6 +272,7 @@ def fit_board(table: Table, generation: str, of_vllm: Mapping[str, float], light
     low, high = interval(rows.measured, guess)
     found |= {"attention.error_low": low, "attention.error_high": high}
     found["attention.backward.compute_efficiency"] = BACKWARD_SHARE * found["attention.compute_efficiency"]
+    found["attention.backward.exp_efficiency"] = FIXED["attention.exp_efficiency"] * BACKWARD_SHARE / 2.5
     phases = {k: v for k, v in kept.items() if "error_" not in k}
     assumed = {k: v for k, v in {**FIXED, **OF_GENERATION["sm80"], **phases}.items() if k not in found}
     source = f"scripts/fit_attention.py on measured/llmservingsim_layers.csv ({BOARDS[generation]})"
