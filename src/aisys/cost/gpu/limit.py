@@ -113,7 +113,7 @@ def _attention(table: OpTable) -> Work:
     batch, q_len, kv_len = (table[name].astype(float) for name in ("batch", "q_len", "kv_len"))
     q_heads, kv_heads = table["q_heads"].astype(float), table["kv_heads"].astype(float)
     width = (table["head_dim"] + table["value_dim"]).astype(float)
-    seen = np.where(table["window"] > 0, np.minimum(kv_len, table["window"] + q_len), kv_len)
+    seen = np.where(table["window"] > 0, np.minimum(kv_len, table["window"] + q_len - 1), kv_len)
     q_bytes = batch * q_len * q_heads * bytes_per_element(table["q_dtype"])
     stored = np.where(is_latent(table), table["head_dim"], width)
     kv_bytes = batch * seen * kv_heads * stored * bytes_per_element(table["kv_dtype"])
