@@ -111,10 +111,11 @@ def main() -> None:
     low, high = np.quantile(np.concatenate(ratios), [0.05, 0.95])
     light = {"grouped_matmul.limit.error_low": float(low), "grouped_matmul.limit.error_high": float(high)}
     for generation, values in generations.items():
-        write_generation(generation, values, light)
+        write_generation(generation, values, light, None)
     for generation, relative in RELATIVES.items():
         carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
-        write_generation(generation, carried, light)
+        write_generation(generation, carried, light, relative)
+    write_generation("sm90", generations["sm80"], light, "sm80", ".transfer")
 
 
 def general(values: Mapping[str, float]) -> dict[str, float]:
@@ -123,12 +124,13 @@ def general(values: Mapping[str, float]) -> dict[str, float]:
     return {key.replace(".bf16.", "."): value for key, value in values.items() if key.startswith(prefix)}
 
 
-def write_generation(generation: str, values: Mapping[str, float], light: Mapping[str, float]) -> None:
-    """Writes `<generation>.grouped_matmul.toml`."""
-    relative = RELATIVES.get(generation)
+def write_generation(
+    generation: str, values: Mapping[str, float], light: Mapping[str, float], relative: str | None, ending: str = ""
+) -> None:
+    """Writes `<generation>.grouped_matmul<ending>.toml`, from the rows of `relative` where it is given."""
     source = f"{SOURCE}, carried over from {relative}" if relative else f"{SOURCE} ({DEVICES[generation]})"
     everything = {**general(values), **values, **light}
-    write(f"{generation}.grouped_matmul", [(source, "assumed" if relative else "fitted", everything)])
+    write(f"{generation}.grouped_matmul{ending}", [(source, "assumed" if relative else "fitted", everything)])
 
 
 if __name__ == "__main__":

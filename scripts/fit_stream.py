@@ -83,6 +83,9 @@ boards of that generation with error correction (L4, L40S) give less."""
 WIDE_FAMILIES = {"old": ("sm60", "sm61", "sm70", "sm75"), "new": ("sm80",)}
 """Generations whose 32-bit row kernels are fitted together; later ones take the new set."""
 
+TRANSFERS = {"sm86": "sm80", "sm90": "sm80", "sm89": "sm86", "sm120": "sm86"}
+"""Which generation stands for one with rows where no row of it may speak."""
+
 POINTWISE = ("add", "mul", "relu", "gelu", "tanh")
 LARGE_BYTES = 2e8
 """Rows that move more than this tell the memory's efficiency: no cache holds them, no launch shows."""
@@ -244,19 +247,23 @@ def main() -> None:
     limits = {"stream.limit.error_low": float(light[0]), "stream.limit.error_high": float(light[1])}
     for generation, values in generations.items():
         family = "old" if generation in WIDE_FAMILIES["old"] else "new"
-        write_generation(generation, values, {**of_family[family], **limits})
+        write_generation(generation, values, {**of_family[family], **limits}, RELATIVES.get(generation))
+    for generation, relative in TRANSFERS.items():
+        carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
+        write_generation(generation, carried, {**of_family["new"], **limits}, relative, ".transfer")
 
 
-def write_generation(generation: str, values: dict[str, float], wide: dict[str, float]) -> None:
-    """Writes `<generation>.stream.toml`; functions without rows take the median interval of those with rows."""
+def write_generation(
+    generation: str, values: dict[str, float], wide: dict[str, float], relative: str | None, ending: str = ""
+) -> None:
+    """Writes `<generation>.stream<ending>.toml`; functions without rows take the median interval of the others."""
     sides = {side: [values[k] for k in values if k.endswith(f".error_{side}")] for side in ("low", "high")}
     structure = {k: v for k, v in {**STRUCTURE, **generation_facts(generation)}.items() if k not in values}
     structure |= {f"stream.error_{side}": float(np.median(found)) for side, found in sides.items()}
-    relative = RELATIVES.get(generation)
     note, kind = (f"{relative} rows, carried over", "assumed") if relative else ("rows of this generation", "fitted")
     kind_of: Kind = "assumed" if kind == "assumed" else "fitted"
     write(
-        f"{generation}.stream",
+        f"{generation}.stream{ending}",
         [
             ("PyTorch 2.1 and vLLM kernels; CUDA C++ programming guide; AMD CDNA white papers", "assumed", structure),
             ("scripts/fit_stream.py on neusight_fp32_ops.csv: sm60-sm75 together, or sm80", "fitted", wide),
