@@ -45,7 +45,7 @@ class KernelConstants:
     keys: frozenset[str] = frozenset()
 
 
-def price(rows: Rows, link: Link, network: Link | None, library: str) -> Price:
+def price_with(library: str, rows: Rows, link: Link, network: Link | None) -> Price:
     """Time of each row with the kernels of `library` on `link`, and NCCL wherever they do not run."""
     found = kernel_constants(link, library)
     base = nccl.price(rows, link, network)

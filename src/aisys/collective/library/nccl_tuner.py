@@ -74,10 +74,9 @@ def choose(rows: Rows, seen: Seen) -> Ints:
 
 def _predicted_s(rows: Rows, seen: Seen) -> Floats:
     """The tuner's time of each candidate, array [candidates, rows]; inf where it cannot be used."""
-    latency = _latency_s(rows, seen)
     rate = _bytes_per_s(rows, seen)
-    with np.errstate(divide="ignore"):
-        return np.asarray(latency + rows.num_bytes / rate)
+    wire = np.divide(rows.num_bytes, rate, out=np.full(rate.shape, np.inf), where=rate > 0)
+    return np.asarray(_latency_s(rows, seen) + wire)
 
 
 def _latency_s(rows: Rows, seen: Seen) -> Floats:
@@ -96,8 +95,9 @@ def _latency_s(rows: Rows, seen: Seen) -> Floats:
     out[NVLS_TREE] = hop[NVLS_TREE] + 2 * tall * far[NVLS_TREE]
     out[PAT] = tall * far[PAT] / 3.5 + 2.8e-6 * rows.num_ranks
     is_long = rows.num_bytes >= 64 * seen.num_channels * rows.num_ranks
+    out += BASE_S
     out[2] *= np.where((nodes > 1) & (rows.op == 0) & is_long, 1.4, 1)
-    return out + BASE_S
+    return out
 
 
 def _bytes_per_s(rows: Rows, seen: Seen) -> Floats:

@@ -11,4 +11,4 @@ from aisys.machine import Link
 
 def price(rows: Rows, link: Link, network: Link | None) -> Price:
     """Time, interval and algorithm of each row."""
-    return kernels.price(rows, link, network, "tensorrt_llm")
+    return kernels.price_with("tensorrt_llm", rows, link, network)

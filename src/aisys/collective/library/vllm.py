@@ -11,4 +11,4 @@ from aisys.machine import Link
 
 def price(rows: Rows, link: Link, network: Link | None) -> Price:
     """Time, interval and algorithm of each row."""
-    return kernels.price(rows, link, network, "vllm")
+    return kernels.price_with("vllm", rows, link, network)

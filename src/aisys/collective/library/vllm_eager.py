@@ -14,7 +14,7 @@ from aisys.machine import Link
 def price(rows: Rows, link: Link, network: Link | None) -> Price:
     """Time, interval and algorithm: what the graph takes and two copies, or the launch where it is longer."""
     found, keys = constants_of(link, "vllm_eager")
-    inner = kernels.price(rows, link, network, "vllm")
+    inner = kernels.price_with("vllm", rows, link, network)
     copied = inner.time_s + 2 * rows.num_bytes / float(found["copy_bytes_per_s"])
     low, high = float(found["error_low"]), float(found["error_high"])
     return replace(
