@@ -40,6 +40,10 @@ NUM_DRAWS = 8
 """Draws of the loads that a row's expectation is the mean of. Source: assumed."""
 
 
+NUM_CAPPINGS = 8
+"""Rounds in which what exceeds one row per token and expert goes to the other experts; it is exact after few."""
+
+
 @lru_cache(maxsize=65536)
 def rank_load(tokens: int, topk: int, experts: int, ranks: int, alpha: float) -> tuple[float, float]:
     """Rows of the busiest rank, and how many of its experts get any; means over draws. alpha 0 is balanced.
@@ -54,19 +58,30 @@ def rank_load(tokens: int, topk: int, experts: int, ranks: int, alpha: float) ->
             hit = -(-total // ranks) if total >= ranks else 1
             return float(hit), float(min(hit, local))
         return float(spread.reshape(ranks, local).sum(axis=1).max()), float(local)
-    random = np.random.default_rng(0)
-    low, high = (1.0, max(0.8 * tokens, 1.001)) if total > experts else (0.01, 2.0)
-    edge = 1 - alpha
-    u = random.random((NUM_DRAWS, experts))
-    share = ((high**edge - low**edge) * u + low**edge) ** (1 / edge)
-    loads = np.round(share / share.sum(axis=1, keepdims=True) * total)
-    place = np.argsort(np.argsort(-share, axis=1), axis=1)
-    missing = total - loads.sum(axis=1, keepdims=True)
-    loads = np.clip(loads + np.sign(missing) * (place < np.abs(missing)), 0, tokens)
+    loads = _drawn_loads(tokens, total, experts, alpha)
     of_rank = loads.reshape(NUM_DRAWS, ranks, local)
     busiest = of_rank.sum(axis=2).argmax(axis=1)
     chosen = of_rank[np.arange(NUM_DRAWS), busiest]
     return float(max(chosen.sum(axis=1).mean(), 1)), float(max((chosen > 0).sum(axis=1).mean(), 1))
+
+
+def _drawn_loads(tokens: int, total: int, experts: int, alpha: float) -> Floats:
+    """Rows of every expert [draws, experts]: shares of a power law, at most `tokens` each, `total` in all."""
+    low, high = (1.0, max(0.8 * tokens, 1.001)) if total > experts else (0.01, 2.0)
+    edge = 1 - alpha
+    u = np.random.default_rng(0).random((NUM_DRAWS, experts))
+    share = ((high**edge - low**edge) * u + low**edge) ** (1 / edge)
+    loads = share / share.sum(axis=1, keepdims=True) * total
+    for _ in range(NUM_CAPPINGS):
+        loads = np.minimum(loads, tokens)
+        free = np.where(loads < tokens, loads, 0.0)
+        rest = total - (loads - free).sum(axis=1, keepdims=True)
+        loads = np.where(loads < tokens, loads * rest / np.maximum(free.sum(axis=1, keepdims=True), 1e-9), loads)
+    loads = np.minimum(np.round(loads), tokens)
+    missing = total - loads.sum(axis=1, keepdims=True)
+    may_change = np.where(missing > 0, loads < tokens, loads > 0)
+    place = np.argsort(np.argsort(np.where(may_change, -share, np.inf), axis=1), axis=1)
+    return np.asarray(loads + np.sign(missing) * (may_change & (place < np.abs(missing))))
 
 
 def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:

@@ -124,7 +124,7 @@ def _prefill(s: Columns, c: Columns, device: Device) -> Kernel:
     step = c["tile_q"] / np.where(packs, group, 1.0)
     before = s["kv_len"] - s["q_len"]
     diagonal = tiles * before + step * tiles * (tiles + 1) / 2 - np.maximum(tiles * step - s["q_len"], 0)
-    keys = np.where(s["is_causal"], diagonal + tiles * c["tile_k"] / 2, tiles * s["kv_len"])
+    keys = np.where(s["is_causal"], diagonal + tiles * c["tile_k"] / 2, np.inf)
     most = np.ceil(np.minimum(s["kv_len"], s["window"] + step) / c["tile_k"]) * c["tile_k"]
     keys = np.clip(keys, tiles * c["tile_k"], tiles * most)
     blocks = s["batch"] * heads * tiles
