@@ -4,9 +4,17 @@ import sys
 
 import typer
 
+from aisys.cli.diff import diff
+from aisys.cli.explain import explain
 from aisys.cli.listing import list_
+from aisys.cli.new import new
 from aisys.cli.op import op
 from aisys.cli.plan import plan
+from aisys.cli.study import study
+from aisys.cli.run import run
+from aisys.cli.show import show
+from aisys.cli.study import study
+from aisys.cli.validate import validate
 
 HELP = """Plan models on machines that you do not own: time, energy, memory and price, with sources and intervals.
 
@@ -37,7 +45,15 @@ def _root(
 app.callback(help=HELP)(_root)
 app.command("plan")(plan)
 app.command("op")(op)
+app.command("explain")(explain)
+app.command("diff")(diff)
+app.command("validate")(validate)
+app.command("run")(run)
+app.command("study")(study)
+app.command("show")(show)
+app.command("study")(study)
 app.command("list")(list_)
+app.command("new")(new)
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ class Shares:
 
     time_s: [blocks, DIRECTIONS, CATEGORIES]. fp8_s: [blocks, DIRECTIONS, 2]. hideable_s, num_kernels, num_transfers:
     [blocks, DIRECTIONS]. All as in BlockCosts. energy_joule, low_s, high_s, saved_bytes, working_bytes: [blocks].
-    elements: [blocks, GROUPS] weights. state_bytes: [blocks, ROLES, GROUPS] before ZeRO. boundary_bytes: what one
+    elements: [blocks, GROUPS] weights. state_bytes: [blocks, ROLES, GROUPS] before ZeRO. shared_elements,
+    shared_bytes: [blocks], [blocks, ROLES] of weights that several blocks name. boundary_bytes: what one
     stage hands to the next.
     """
 
@@ -61,6 +62,8 @@ class Shares:
     working_bytes: Floats
     elements: Floats
     state_bytes: Floats
+    shared_elements: Floats
+    shared_bytes: Floats
     boundary_bytes: float
     keys: frozenset[str]
 
@@ -108,7 +111,7 @@ class Shop:
         plan = Plan(tensor=degrees.tensor, context=degrees.context, data=degrees.expert, expert=degrees.expert)
         where = groups(plan, self.setting.machine)
         blocks: tuple[Block, ...] = graph.blocks
-        sharded = tuple(shard(block, degrees) for block in blocks)
+        sharded = tuple(shard(block, degrees, graph.shared) for block in blocks)
         pairs = zip(sharded, blocks, strict=True)
         return sharded, [BlockWork(block=s, tensors=b.tensors, groups=where) for s, b in pairs]
 
@@ -129,12 +132,14 @@ def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> 
         return np.stack([values[:, 0], values[:, 1:].sum(1)], axis=1)
 
     state = [[[b.state_bytes.get((role, group), 0.0) for group in GROUPS] for role in ROLES] for b in sharded]
+    shared = [[b.state_bytes.get((role, "shared"), 0.0) for role in ROLES] for b in sharded]
+    elements = [[float(b.elements[group]) for group in (*GROUPS, "shared")] for b in sharded]
     return Shares(
         time_s=directions("time_s"), fp8_s=directions("fp8_s"), hideable_s=directions("hideable_s"),
         num_kernels=directions("num_kernels"), num_transfers=directions("num_transfers"),
         energy_joule=costs.energy_joule[rows], low_s=costs.low_s[rows], high_s=costs.high_s[rows],
         saved_bytes=np.array([b.saved_bytes for b in sharded]),
         working_bytes=np.array([b.working_bytes for b in sharded]),
-        elements=np.array([[float(b.elements[group]) for group in GROUPS] for b in sharded]),
+        elements=np.array(elements)[:, :2], shared_elements=np.array(elements)[:, 2], shared_bytes=np.array(shared),
         state_bytes=np.array(state), boundary_bytes=max(b.boundary_bytes for b in sharded[:-1]), keys=costs.keys,
     )  # fmt: skip

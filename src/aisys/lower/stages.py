@@ -67,10 +67,26 @@ class _Assembly:
         place = {id(s): i for i, s in enumerate(distinct)}
         self.index = np.array([place[id(s)] for s in shares])
         self.distinct = distinct
+        self.state = self._with_shared(self.of("state_bytes"), self.of("shared_bytes"))
+        self.elements = self._with_shared(self.of("elements"), self.of("shared_elements"))
         names = ("tensor", "context", "data", "expert", "pipeline")
         columns = zip(*(plans[n].tolist() for n in names), strict=True)
         where = [_groups(*degrees, setting.machine) for degrees in columns]
         self.places = {axis: [g[axis] for g in where] for axis in where[0]}
+
+    def _with_shared(self, held: Floats, shared: Floats) -> Floats:
+        """Dense and expert amounts with those of shared weights: once per stage that holds a block which names them.
+
+        held: [plans, blocks, ..., GROUPS]. shared: [plans, blocks, ...].
+        """
+        total = held.copy()
+        later = shared.copy()
+        if self.p == 1:
+            first = (shared.reshape(*shared.shape[:2], -1).sum(-1) > 0).argmax(1)
+            keep = np.arange(shared.shape[1])[None, :] == first[:, None]
+            later *= keep.reshape(*keep.shape, *(1,) * (shared.ndim - 2))
+        total[..., 0] += later
+        return total
 
     def of(self, name: str) -> Floats:
         """One field of the shares, stacked: array [plans, blocks, ...]."""
@@ -91,8 +107,8 @@ class _Assembly:
         forward, backward = both(on_device, on_host, framework) + self._sent(blocked)
         gradients, optimizer = self._tail(forward, backward)
         memory_bytes = memory.device_bytes(
-            self.plans, self.counts, self.of("state_bytes"), self.of("saved_bytes"), self.of("working_bytes"),
-            self.of("elements").sum(-1) * 2.0, framework,
+            self.plans, self.counts, self.state, self.of("saved_bytes"), self.of("working_bytes"),
+            self.elements.sum(-1) * 2.0, framework,
         )  # fmt: skip
         host = forward + backward - on_device.sum(0)
         return Stages(
@@ -130,7 +146,7 @@ class _Assembly:
         rows = np.flatnonzero((memory.zero_level(self.plans) == 3) & (self.p == 1))
         if not len(rows):
             return gather, scatter
-        elements, state = self.of("elements"), self.of("state_bytes")
+        elements, state = self.elements, self.state
         for group, axis in ((0, "model_state"), (1, "expert_data")):
             weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
             if not weights.any():
@@ -141,7 +157,7 @@ class _Assembly:
                 times = transfer_times([kind] * size.size, size.ravel(), where, machine)
                 total[rows] += times.time_s.reshape(size.shape)
         return gather, scatter
-        elements, state = self.of("elements"), self.of("state_bytes")
+        elements, state = self.elements, self.state
         for group, axis in ((0, "model_state"), (1, "expert_data")):
             weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
             if not weights.any():
@@ -179,7 +195,7 @@ class _Assembly:
 
     def _tail(self, forward: Floats, backward: Floats) -> tuple[Floats, Floats]:
         level = memory.zero_level(self.plans)
-        state, elements = self.of("state_bytes"), self.of("elements")
+        state, elements = self.state, self.elements
         per_stage = self.counts.reshape(self.v, self.p, -1).sum(0).astype(np.float64)
         once = np.where((level == 3) & (self.p == 1), 0.0, 1.0)[:, None]
         sizes = {}
@@ -205,7 +221,7 @@ class _Assembly:
         graph = self.setting.graph
         if self.p == 1 or not graph.shared:
             return np.zeros(len(self.plans))
-        size = self.of("state_bytes")[:, 0, 1, 0]
+        size = self.of("shared_bytes")[:, 0, 1]
         times = transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine)
         return 2.0 * times.time_s
 

@@ -50,8 +50,8 @@ class ShardedBlock:
     """What one device does for one repetition of a block.
 
     steps: local ops (their space is local) and transfers, in order. saved_bytes: activations kept per microbatch.
-    boundary_bytes: the output handed to the next block. elements: weights held on this device, {dense, expert}.
-    state_bytes: role to bytes on this device, {dense, expert}, before any ZeRO sharding.
+    boundary_bytes: the output handed to the next block. elements: weights held on this device, by group: dense, expert
+    or shared. state_bytes: (role, group) to bytes on this device, before any ZeRO sharding.
     """
 
     steps: tuple[Step, ...]
@@ -62,9 +62,12 @@ class ShardedBlock:
     state_bytes: FrozenMap[tuple[str, str], float]
 
 
-def shard(block: Block, degrees: Degrees) -> ShardedBlock:
-    """One device's share of `block`. Raises CannotApply where an axis does not split evenly, with what would."""
-    return _Sharder(block, degrees).run()
+def shard(block: Block, degrees: Degrees, shared: frozenset[str] = frozenset()) -> ShardedBlock:
+    """One device's share of `block`; weights named in `shared`, and their state, form a group of their own.
+
+    Raises CannotApply where an axis does not split evenly, with the degrees that would.
+    """
+    return _Sharder(block, degrees, shared).run()
 
 
 def local_extents(block: Block, degrees: Degrees) -> dict[str, int]:
@@ -107,8 +110,8 @@ def _split(block: Block, axis: str, extent: int, ways: int, what: str = "tensor 
 class _Sharder:
     """One walk over a block's ops, tracking in which layout every tensor stands."""
 
-    def __init__(self, block: Block, degrees: Degrees) -> None:
-        self.block, self.degrees = block, degrees
+    def __init__(self, block: Block, degrees: Degrees, shared: frozenset[str]) -> None:
+        self.block, self.degrees, self.shared = block, degrees, shared
         self.extents = local_extents(block, degrees)
         self.layout: dict[str, str] = {}  # whole | tokens | partial, over the tensor mesh axis
         self.steps: list[Step] = []
@@ -242,10 +245,10 @@ class _Sharder:
         sizes = {**of_edge, **self.local_bytes}
         once_per_step = (op for op in self.block.ops if op.phase == "optimizer")
         copies = {n for op in once_per_step for n in op.writes if self.block.tensors[n].role == "activation"}
-        elements = dict.fromkeys(("dense", "expert"), 0)
+        elements = dict.fromkeys(("dense", "expert", "shared"), 0)
         state: dict[tuple[str, str], float] = {}
         for tensor in self.block.tensors.values():
-            group = "expert" if "expert" in tensor.axes else "dense"
+            group = self._group(tensor)
             if tensor.role == "weight":
                 elements[group] += prod(self.extents[axis] for axis in tensor.axes)
             if tensor.role in ("weight", "gradient", "optimizer_state", "kv_cache"):
@@ -259,6 +262,12 @@ class _Sharder:
             working_bytes=max(self.local_bytes.values(), default=0.0) * 2,
             elements=FrozenMap(elements), state_bytes=FrozenMap(state),
         )  # fmt: skip
+
+    def _group(self, tensor: Tensor) -> str:
+        """Which ranks hold `tensor`: those of its expert, those of its block, or those of every block that names it."""
+        if any(tensor.name == name or tensor.name.endswith(f".{name}") for name in self.shared):
+            return "shared"
+        return "expert" if "expert" in tensor.axes else "dense"
 
 
 def _as_heads(axes: set[str]) -> set[str]:
