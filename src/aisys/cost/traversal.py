@@ -1,6 +1,7 @@
 """What every memory system asks of an access record: cache hits, distinct bytes, and how work is spread."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aisys.ir.record import LINE_BYTES, NUM_BLOCKS, AccessRecord, BlockTraffic, Stream
 
@@ -26,7 +27,7 @@ def compulsory_bytes(record: AccessRecord) -> float:
     return float(sum(most.values()))
 
 
-def parts_of_blocks(num_parts: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def parts_of_blocks(num_parts: int) -> NDArray[np.int64]:
     """The part that holds each block of the data, in a partition into equal contiguous ranges."""
     return np.arange(NUM_BLOCKS, dtype=np.int64) * num_parts // NUM_BLOCKS
 
@@ -41,7 +42,7 @@ def imbalance(traffic: BlockTraffic, num_parts: int) -> float:
         return 1.0
     parts = min(num_parts, NUM_BLOCKS)
     share = np.bincount(parts_of_blocks(parts), weights=work, minlength=parts)
-    return float(share.max() / share.mean())
+    return float(share.max() * parts / share.sum())
 
 
 def remote_bytes(traffic: BlockTraffic, num_parts: int) -> float:
