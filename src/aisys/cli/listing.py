@@ -1,6 +1,6 @@
 """`aisys list`: what there is, by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,32 +136,23 @@ def _ops() -> list[dict[str, Any]]:
 
 
 def _techniques() -> list[dict[str, Any]]:
-    import aisys.technique as room
+    from aisys.plugins import listed
 
-    return list(_plug_ins(room.__path__[0], "aisys.technique"))
+    return [{"name": one.name, "summary": one.summary, "from": one.package} for one in listed("technique")]
 
 
 def _studies() -> list[dict[str, Any]]:
-    import aisys.study as room
+    import aisys.study
+    from aisys.study import list_studies
 
-    return list(_plug_ins(room.__path__[0], "aisys.study"))
-
-
-def _plug_ins(folder: str, group: str) -> Iterator[dict[str, Any]]:
-    """The plug-ins of a room by file stem, then those of outside packages."""
-    from importlib.metadata import entry_points
-
-    for path in sorted(Path(folder).glob("[!_]*.py")):
-        yield {"name": path.stem, "summary": _first_line(path), "from": "aisys"}
-    for point in sorted(entry_points(group=group), key=lambda p: p.name):
-        yield {"name": point.name, "summary": point.value, "from": point.dist.name if point.dist else "?"}
+    folder = Path(aisys.study.__path__[0])
+    return [{"name": name, "summary": _first_line(folder / f"{name}.py")} for name in list_studies()]
 
 
 def _first_line(path: Path) -> str:
     import ast
 
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return text.split("\n", 1)[0]
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n", 1)[0]
 
 
 def _tables(folder: Path | None) -> list[dict[str, Any]]:

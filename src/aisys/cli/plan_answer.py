@@ -1,10 +1,13 @@
 """The answer of `aisys plan`: searched, written to a folder, shown."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from aisys.cli.output import console, emit_json
 from aisys.cli.plan_request import Request, advice, answer, with_launch
@@ -19,6 +22,9 @@ from aisys.search.advise import Advice
 from aisys.search.store import Store
 
 FOLDER, STORE = Path("aisys-out"), "search.sqlite"
+STOPPED = 130
+"""Exit code after Ctrl-C. Source: the convention of shells, 128 + SIGINT."""
+
 MOST_CHANGES = 5
 
 
@@ -82,14 +88,33 @@ def _launch(source: str) -> Launch | None:
 
 @contextmanager
 def _watch(wanted: Wanted, folder: Path | None) -> Iterator[Watch]:
-    """What a search reports to: a progress bar, and a file of results that a stopped search leaves behind."""
+    """What a search reports to: a progress bar, and a file of results that a stopped search leaves behind.
+
+    Raises typer.Exit where the user stops the search.
+    """
     kept = (folder or FOLDER) / STORE if folder or wanted.can_resume else None
     if kept and not wanted.can_resume:
+        _remove(kept)
+    try:
+        with progress_bar("evaluating plans", is_shown=not wanted.is_json) as progress:
+            yield Watch(progress=progress, store=Store(kept) if kept else None)
+    except KeyboardInterrupt:
+        found = f"what was found is in {kept}; add --resume to go on" if kept else "nothing is kept without files"
+        sys.stderr.write(f"aisys: stopped; {found}\n")
+        raise typer.Exit(STOPPED) from None
+    except BaseException:
+        _remove(kept)
+        raise
+    _remove(kept)
+
+
+def _remove(kept: Path | None) -> None:
+    """Delete a file of results, and its folder where that holds nothing else."""
+    if kept is None:
+        return
+    with suppress(OSError):
         kept.unlink(missing_ok=True)
-    with progress_bar("evaluating plans", is_shown=not wanted.is_json) as progress:
-        yield Watch(progress=progress, store=Store(kept) if kept else None)
-    if kept:
-        kept.unlink(missing_ok=True)
+        kept.parent.rmdir()
 
 
 def _write(found: Frontier, request: Request, folder: Path) -> None:

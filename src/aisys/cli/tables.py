@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from aisys.errors import BadInput
+from aisys.errors import BadInput, unknown_name
 
 
 def tables_folder(given: Path | None) -> Path:
@@ -14,3 +14,19 @@ def tables_folder(given: Path | None) -> Path:
     if not (named / "measured").is_dir():
         raise BadInput(f"{named}: has no folder 'measured'; give the folder that holds it with --tables DIR")
     return named
+
+
+def table_path(name: str, folder: Path | None) -> Path:
+    """The file of a table: a path, or a name in the folder of tables, with or without `.csv`.
+
+    Raises UnknownName with the nearest names where it is neither.
+    """
+    if Path(name).exists() or os.sep in name:
+        return Path(name)
+    if folder is None and not os.environ.get("AISYS_TABLES"):
+        raise BadInput(f"{name}: no such file; give a path, or the folder of tables with --tables DIR")
+    known = {path.name: path for path in tables_folder(folder).glob("*/*.csv")}
+    for found in (name, f"{name}.csv"):
+        if found in known:
+            return known[found]
+    raise unknown_name("table", name, known)

@@ -135,3 +135,17 @@ def _typed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(value: Any, absent: float) -> float:
     return absent if value is None else float(value)
+
+
+def load_report(name: str) -> Report:
+    """One plan of a saved run: `FOLDER` or `FILE` is its best one, `FOLDER:3` the third of its table.
+
+    Raises BadInput for anything else.
+    """
+    path, colon, place = name.rpartition(":")
+    has_place = bool(colon) and place.isdigit()
+    frontier = load_run(Path(path if has_place else name))
+    number = int(place[:9]) if has_place else 1
+    if not 1 <= number <= len(frontier.reports):
+        raise BadInput(f"{path or name}: has {len(frontier.reports)} plans, no plan {number}; choose one of them")
+    return frontier.reports[number - 1]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from aisys.cost import cost
+from aisys.cost.gpu import limit
 from aisys.ir import Kernel, Op, kernels, tables
 from aisys.lower.blocks import PHASES
 from aisys.lower.communication import transfer_times
@@ -40,12 +41,13 @@ def _kernel_lines(setting: Setting, block: str, repeat: int, found: list[Kernel]
     for kind, (table, index) in tables([k.row for k in found]).items():
         priced = cost(table, setting.machine.device, tier=setting.tier)
         traffic = np.sum(list(priced.traffic_bytes.values()), axis=0)
+        unmasked = limit.work(table).flop if kind == "attention" else np.zeros(len(table))
         for kernel, row in zip((k for k in found if k.row[0] == kind), index, strict=True):
             first = kernel.ops[0]
             name = str(first.options.get("fuse", first.name)) if len(kernel.ops) > 1 else first.name
             yield OpLine(
                 block=block, name=name, phase=first.phase, kind=kind, repeat=repeat, time_s=float(priced.time_s[row]),
-                flop=float(sum(op.flop for op in kernel.ops)), traffic_bytes=float(traffic[row]),
+                flop=float(unmasked[row] or sum(op.flop for op in kernel.ops)), traffic_bytes=float(traffic[row]),
                 bound=str(priced.bound[row]),
             )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Evaluated plans kept in a file, so that a search that was stopped goes on where it was."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from io import BytesIO
@@ -24,23 +25,25 @@ class Store:
 
     def get(self, question: Question, plans: PlanTable) -> Steps | None:
         """What an earlier run found for exactly these plans, or None."""
-        with closing(self._open()) as file:
+        with self._open() as file:
             row = file.execute("SELECT steps FROM steps WHERE key = ?", (_key(question, plans),)).fetchone()
         return None if row is None else _unpack(row[0])
 
     def put(self, question: Question, plans: PlanTable, steps: Steps) -> None:
         """Keep the results of one table of plans."""
-        with closing(self._open()) as file, file:
+        with self._open() as file, file:
             file.execute("INSERT OR REPLACE INTO steps VALUES (?, ?)", (_key(question, plans), _pack(steps)))
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The file with its table. Raises BadInput where it cannot be read or written (a full disk, another file)."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = sqlite3.connect(self.path, timeout=30)
-            file.execute("CREATE TABLE IF NOT EXISTS steps (key TEXT PRIMARY KEY, steps BLOB NOT NULL)")
+            with closing(sqlite3.connect(self.path, timeout=30)) as file:
+                file.execute("CREATE TABLE IF NOT EXISTS steps (key TEXT PRIMARY KEY, steps BLOB NOT NULL)")
+                yield file
         except (sqlite3.Error, OSError) as error:
             raise BadInput(f"{self.path} cannot hold results of a search ({error}); give another file") from error
-        return file
 
 
 def _key(question: Question, plans: PlanTable) -> str:
