@@ -229,15 +229,24 @@ def mape(ratio: np.ndarray) -> float:
     return float(np.abs(1 / ratio - 1).mean())
 
 
-def error_of(ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray], widening: float) -> np.ndarray:
+def error_of(
+    ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray], widening: float,
+    quantiles: tuple[float, float] = (0.05, 0.95),
+) -> np.ndarray:  # fmt: skip
     """The 90 % interval, array [PROTOCOLS, 2], from unseen rows; a protocol with few rows takes that of all rows.
 
     widening: exponent on the quantiles, for nodes, or generations, of which the tables hold one or two.
     """
     ratio, protocol = np.concatenate(ratios), nccl.PROTOCOL_OF[np.concatenate(chosen)]
-    every = np.quantile(ratio, [0.05, 0.95])
+    every = np.quantile(ratio, quantiles)
     rows = [ratio[protocol == i] for i in range(len(nccl.PROTOCOLS))]
-    return np.array([np.quantile(r, [0.05, 0.95]) if len(r) >= 12 else every for r in rows]) ** widening
+    return np.array([np.quantile(r, quantiles) if len(r) >= 12 else every for r in rows]) ** widening
+
+
+def far_error_of(ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """As error_of, for a generation without rows: it may be faster or slower, so that the interval has equal sides."""
+    away = error_of([np.abs(np.log(r)) for r in ratios], chosen, 1.0, (0.9, 0.9))
+    return np.exp(away * OTHER_GENERATIONS * np.array([-1, 1]))
 
 
 def write(name: str, vector: np.ndarray, error: np.ndarray, source: str, *, link: str) -> None:
@@ -273,7 +282,7 @@ def fit_switches(found: dict[str, Sample], writes: bool) -> dict[str, np.ndarray
         print(f"{name}: {len(ratios[name])} rows, unseen sizes {near:.3f}, unseen generation {unseen:.3f}")
     for name in SWITCHES:
         rest = [n for n in SWITCHES if n != name]
-        far_error = error_of([far[n][1] for n in rest], [found[n].chosen for n in rest], OTHER_GENERATIONS)
+        far_error = far_error_of([far[n][1] for n in rest], [found[n].chosen for n in rest])
         if writes:
             source = f"scripts/fit_collective.py on {len(found[name].seconds)} rows of {found[name].tables[0]}"
             write(f"{name}.nccl", fitted[name], error, source, link=name)

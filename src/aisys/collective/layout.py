@@ -1,7 +1,7 @@
 """The rows of a pricing call: what each collective moves, and over which links of the machine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 
@@ -32,10 +32,10 @@ class Rows:
     num_nodes: Floats
     network_bytes_per_s: Floats
     rank_network_bytes_per_s: Floats
+    num_ranks: Floats = field(init=False)
 
-    @property
-    def num_ranks(self) -> Floats:
-        return self.per_node * self.num_nodes
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_ranks", self.per_node * self.num_nodes)
 
     def take(self, rows: Ints) -> "Rows":
         """The chosen rows."""

@@ -17,6 +17,7 @@ ALGORITHMS = (
 )  # fmt: skip
 RING, TREE, NVLS, NVLS_TREE, PAT, P2P = slice(0, 3), slice(3, 6), 6, 7, 8, 9
 
+_IS_SWITCH = (np.arange(9) == NVLS)[:, None]
 BASE_S = 1e-6 * np.array([6.6, 14, 8.4, 6.8, 14, 8.4, 0, 0, 8])[:, None]
 STEP_S = {
     "nvlink": 1e-6 * np.array([0.6, 1.9, 3.4, 0.6, 1.25, 4, 25, 25, 4])[:, None],
@@ -83,6 +84,8 @@ def _latency_s(rows: Rows, seen: Seen) -> Floats:
     local, nodes = rows.per_node, rows.num_nodes
     rounds = np.where(rows.op == 0, 2.0, 1.0)
     hop = STEP_S["pcie" if seen.is_pcie else "nvlink"]
+    if nodes.max() == 1:
+        return BASE_S + hop * np.where(_IS_SWITCH, 1.0, np.where(rows.op == 4, 1.0, rounds * (local - 1)))
     far = np.where(local == 1, LONE_NETWORK_STEP_S, NETWORK_STEP_S)
     out = np.empty((9, len(local)))
     near = np.where(nodes > 1, np.maximum(hop[RING], NETWORK_POST_S * np.array([[1], [1], [3]])), hop[RING])
@@ -102,14 +105,16 @@ def _latency_s(rows: Rows, seen: Seen) -> Floats:
 
 def _bytes_per_s(rows: Rows, seen: Seen) -> Floats:
     ranks, nodes, channels = rows.num_ranks, rows.num_nodes, seen.num_channels
-    span = np.minimum(nodes, 3).astype(np.int64) - 1
-    gen = np.full(len(span), seen.generation)
-    inside = seen.bandwidth_bytes_per_s
-    bus = np.where(nodes > 1, np.minimum(inside, rows.network_bytes_per_s), inside)
-    slow = LL_BYTES_PER_S[np.where(nodes > 1, 0, gen), span]
+    gen, inside = seen.generation, seen.bandwidth_bytes_per_s
+    if nodes.max() == 1:
+        span, bus, slow = np.zeros(1, np.int64), np.full(1, inside), LL_BYTES_PER_S[gen, :1]
+    else:
+        span = np.minimum(nodes, 3).astype(np.int64) - 1
+        bus = np.where(nodes > 1, np.minimum(inside, rows.network_bytes_per_s), inside)
+        slow = LL_BYTES_PER_S[np.where(nodes > 1, 0, gen), span]
     is_reduce, steps = rows.op == 0, np.where(rows.op == 0, 2.0, 1.0) * (ranks - 1)
     per_step = np.where(rows.op == 4, 1.0, ranks / np.maximum(steps, 1))
-    out = np.zeros((9, len(span)))
+    out = np.zeros((9, len(nodes)))
     out[0] = np.minimum(slow, bus / 2) * per_step
     out[1] = np.minimum(bus * 0.92, channels * RING_LL128_BYTES_PER_S[gen, span]) * per_step * seen.has_ll128
     out[2] = bus * per_step
@@ -133,6 +138,8 @@ def _multicast(out: Floats, rows: Rows, seen: Seen, bus: Floats, per_step: Float
     is_reduce = rows.op == 0
     local = (nodes == 1) & (rows.per_node > 2) & (rows.op < 3)
     out[NVLS] = np.where(is_reduce, 2 * switch * per_step, switch * (1 - 1 / rows.per_node)) * local
+    if nodes.max() == 1:
+        return
     span = np.minimum(nodes, 3).astype(np.int64) - 1
     far = rows.network_bytes_per_s * np.where(nodes == 2, 2.0, 1.0)
     most = np.minimum(2 * switch, channels * NVLS_TREE_BYTES_PER_S[seen.generation, span])
