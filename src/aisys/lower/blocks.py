@@ -14,6 +14,7 @@ from aisys.machine import Machine
 from aisys.plan import ShardedBlock, Transfer
 
 Floats = NDArray[np.float64]
+LOW_PRECISION = ("fp8", "fp8_block", "nvfp4", "mxfp4")
 PHASES = ("forward", "recompute", "input_gradient", "weight_gradient")
 COMPUTE = ("matmul", "attention", "grouped_matmul", "stream", "traversal")
 PRODUCTS = ("matmul", "grouped_matmul")
@@ -52,8 +53,11 @@ class BlockCosts:
     keys: frozenset[str]
 
 
-def price(works: Sequence[BlockWork], machine: Machine, tier: Tier) -> BlockCosts:
-    """Price every block of `works` on the device and links of `machine`: one table per op kind for all of them."""
+def price(works: Sequence[BlockWork], machine: Machine, tier: Tier, library: str = "") -> BlockCosts:
+    """Price every block of `works` on the device and links of `machine`: one table per op kind for all of them.
+
+    library: the collective library of the transfers inside blocks.
+    """
     per_phase = (len(works), len(PHASES))
     time_s = np.zeros((*per_phase, len(CATEGORIES)))
     fp8_s, num_kernels = np.zeros((*per_phase, len(PRODUCTS))), np.zeros(per_phase)
@@ -68,14 +72,14 @@ def price(works: Sequence[BlockWork], machine: Machine, tier: Tier) -> BlockCost
         np.add.at(time_s, (where[0], where[1], CATEGORIES.index(kind)), seconds)
         np.add.at(num_kernels, (where[0], where[1]), 1)
         if kind in PRODUCTS:
-            in_fp8 = np.where(table["math"][rows] == "fp8", seconds, 0.0)
+            in_fp8 = np.where(np.isin(table["math"][rows], LOW_PRECISION), seconds, 0.0)
             np.add.at(fp8_s, (where[0], where[1], PRODUCTS.index(kind)), in_fp8)
         np.add.at(energy, where[0], priced.energy_joule[rows])
         np.add.at(low, where[0], seconds * priced.error_low[rows])
         np.add.at(high, where[0], seconds * priced.error_high[rows])
         keys |= priced.keys
     moved = [found for i, work in enumerate(works) for found in _transfer_entries(i, work)]
-    transfers = _Transfers(moved, machine, time_s)
+    transfers = _Transfers(moved, machine, time_s, library)
     return BlockCosts(
         time_s=time_s, fp8_s=fp8_s, hideable_s=transfers.hideable_s, num_kernels=num_kernels,
         num_transfers=transfers.number, energy_joule=energy, low_s=low + transfers.low_s,
@@ -99,11 +103,14 @@ def _transfer_entries(entry: int, work: BlockWork) -> list[tuple[int, Transfer, 
 class _Transfers:
     """The transfers of all blocks: adds to `time_s` what the device waits for, whatever the framework."""
 
-    def __init__(self, moved: Sequence[tuple[int, Transfer, Group]], machine: Machine, time_s: Floats) -> None:
+    def __init__(
+        self, moved: Sequence[tuple[int, Transfer, Group]], machine: Machine, time_s: Floats, library: str
+    ) -> None:
         self.hideable_s, self.number, under_attention = (np.zeros(time_s.shape[:2]) for _ in range(3))
         self.low_s, self.high_s = np.zeros(len(time_s)), np.zeros(len(time_s))
         num_bytes = np.array([t.num_bytes for _, t, _ in moved], np.float64)
-        times = transfer_times([t.kind for _, t, _ in moved], num_bytes, [g for _, _, g in moved], machine)
+        kinds, where = [t.kind for _, t, _ in moved], [g for _, _, g in moved]
+        times = transfer_times(kinds, num_bytes, where, machine, library)
         self.keys = times.keys
         hidden = {"attention": under_attention, "matmul": self.hideable_s}
         for (entry, transfer, _), seconds, lo, hi in zip(moved, times.time_s, times.low_s, times.high_s, strict=True):

@@ -24,8 +24,13 @@ class TransferTimes:
     keys: frozenset[str]
 
 
-def transfer_times(kinds: Sequence[str], num_bytes: Floats, where: Sequence[Group], machine: Machine) -> TransferTimes:
-    """Time of each transfer: its kind, the bytes of its buffer, and the group of ranks that it crosses."""
+def transfer_times(
+    kinds: Sequence[str], num_bytes: Floats, where: Sequence[Group], machine: Machine, library: str = ""
+) -> TransferTimes:
+    """Time of each transfer: its kind, the bytes of its buffer, and the group of ranks that it crosses.
+
+    library: the collective library; "" takes the one that runs on the machine's links.
+    """
     is_real = (num_bytes > 0) & np.array([g.size > 1 for g in where], bool)
     out = [np.zeros(len(where)) for _ in range(3)]
     rows = np.flatnonzero(is_real).tolist()
@@ -39,6 +44,7 @@ def transfer_times(kinds: Sequence[str], num_bytes: Floats, where: Sequence[Grou
     cost = collective.time(
         [collective.OPS[int(c)] for c in distinct[:, 0]], distinct[:, 1],
         {tier: distinct[:, 3 + i] for i, tier in enumerate(machine.mesh)}, machine, sharing=distinct[:, 2],
+        library=library,
     )  # fmt: skip
     index = index.ravel()
     out[0][rows] = cost.time_s[index]

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent / "framework_catalog"
 class Framework:
     """Constants of one framework on its usual hosts.
 
+    collectives: the library of its transfers inside layers, where a link has constants for it; "" is the usual one.
     host_s_per_forward_kernel, host_s_per_backward_kernel, host_s_per_transfer: the host launches no faster than this.
     host_exponent: device and host together take (device^n + host^n)^(1/n). host_s_per_microbatch: host work of a stage
     per microbatch that no kernel runs under. step_s: fixed time per step.
@@ -36,6 +37,7 @@ class Framework:
     """
 
     name: str
+    collectives: str
     host_s_per_forward_kernel: Sourced
     host_s_per_backward_kernel: Sourced
     host_s_per_transfer: Sourced
@@ -74,12 +76,14 @@ def framework(name: str) -> Framework:
     """The framework called `name`. Raises UnknownName with the nearest names."""
     if name not in list_frameworks():
         raise unknown_name("framework", name, list_frameworks())
-    facts = entry(FOLDER / f"{name}.toml").facts
-    wanted = [f.name for f in fields(Framework) if f.name != "name"]
+    found = entry(FOLDER / f"{name}.toml")
+    facts = found.facts
+    wanted = [f.name for f in fields(Framework) if f.name not in ("name", "collectives")]
     missing = [field for field in wanted if field not in facts]
     if missing:
         raise BadInput(f"framework {name}: {missing[0]} is missing")
-    return Framework(name=name, **{field: facts[field] for field in wanted})
+    numbers = {field: facts[field] for field in wanted}
+    return Framework(name=name, collectives=found.words.get("collectives", ""), **numbers)
 
 
 def usual_framework(machine: Machine, goal: str) -> str:

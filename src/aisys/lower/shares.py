@@ -1,7 +1,7 @@
 """What one device does with each block under one sharding, priced once and kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,14 @@ class Setting:
     machine: Machine
     framework: Framework
     tier: Tier = "analytic"
+
+    @property
+    def library(self) -> str:
+        """The framework's collective library, where the machine's innermost link has constants for it; "" else."""
+        inner = next(iter(self.machine.links.values()), None)
+        name = self.framework.collectives
+        known = inner is not None and any(key.startswith(f"{name}.") for key in inner.constants)
+        return name if known else ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,6 +84,13 @@ class Shop:
         self._index: dict[tuple[Any, ...], int] = {}
         self.known: list[Shares | str] = []
 
+    def under(self, other: Framework) -> "Shop":
+        """The same prices assembled by another framework, which uses the same collective library."""
+        shop = Shop(replace(self.setting, framework=other))
+        assert shop.setting.library == self.setting.library, "prices hold for one collective library"
+        shop._index, shop.known = self._index, self.known
+        return shop
+
     def indices(self, plans: PlanTable) -> NDArray[np.int64]:
         """For every plan, the place in `known` of its shares, or of the sentence that says why it cannot be."""
         keys = list(zip(*(plans[name].tolist() for name in SHARD_FIELDS), strict=True))
@@ -95,7 +110,7 @@ class Shop:
                 found[key] = str(error)
         works = [work for _, block_works in jobs.values() for work in block_works]
         if works:
-            costs = price(works, self.setting.machine, self.setting.tier)
+            costs = price(works, self.setting.machine, self.setting.tier, self.setting.library)
             start = 0
             for key, (sharded, block_works) in jobs.items():
                 found[key] = _shares(sharded, costs, slice(start, start + len(block_works)))

@@ -57,7 +57,8 @@ def _transfer_lines(setting: Setting, plan: Plan, block: str, repeat: int, moved
     size = np.array([t.num_bytes for t in moved])
     if not moved:
         return
-    times = transfer_times([t.kind for t in moved], size, [where[t.mesh_axis] for t in moved], setting.machine)
+    kinds, across = [t.kind for t in moved], [where[t.mesh_axis] for t in moved]
+    times = transfer_times(kinds, size, across, setting.machine, setting.library)
     for transfer, seconds in zip(moved, times.time_s, strict=True):
         yield OpLine(
             block=block, name=transfer.tensor, phase=transfer.phase, kind=transfer.kind, repeat=repeat,

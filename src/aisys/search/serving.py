@@ -216,8 +216,8 @@ def _too_big(question: Question, peak: Floats, capacity: float, reason: list[str
     over = (float(peak[np.isfinite(peak)].min()) - capacity) / GiB
     return DoesNotFit(
         f"{question.graph.name} with {question.shape.batch} sequences does not fit {question.machine.name}: the "
-        f"leanest plan needs {over:.1f} GiB more than each {question.machine.device.name} has; use more devices, a smaller batch or "
-        "smaller number formats"
+        f"leanest plan needs {over:.1f} GiB more than each {question.machine.device.name} has; use more devices, a "
+        "smaller batch or smaller number formats"
     )
 
 

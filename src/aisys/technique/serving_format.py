@@ -14,7 +14,8 @@ class ServingFormat:
     """Store the weights of layer matmuls as `weights`, feed them `activations`, keep keys and values as `kv_cache`.
 
     "" leaves a format as it is. Where activations stay in 16 bits the matmul multiplies in 16 bits and only the
-    weight's bytes shrink; else both operands are multiplied in the activations' format, after a cast of the input.
+    weight's bytes shrink; else both operands are multiplied in the activations' format, and the kernel
+    before it stores its result in that format (a view of it here: engines fuse the cast).
     Embedding and head stay as they are. Source: Frantar et al. 2023 (weight-only), Xiao et al. 2023 (both operands).
     Raises CannotApply where the activations' format has no arithmetic.
     """
@@ -41,9 +42,10 @@ class ServingFormat:
             kept = dtype(self.kv_cache)
             tensors = {n: _stored(t, kept) for n, t in tensors.items()}
         changed = replace(block, tensors=FrozenMap(tensors))
-        return self._cast_inputs(changed) if self.activations else changed
+        return self._multiply_low(changed) if self.activations else changed
 
-    def _cast_inputs(self, block: Block) -> Block:
+    def _multiply_low(self, block: Block) -> Block:
+        """Matmuls with a weight read and multiply in the activations' format."""
         ops: list[Op] = []
         tensors = dict(block.tensors)
         for op in block.ops:
@@ -54,7 +56,7 @@ class ServingFormat:
             if copy not in tensors:
                 tensors[copy] = replace(tensors[source], name=copy, dtype=dtype(self.activations))
                 space = tensors[source].axes
-                ops.append(Op(name=f"{copy}.cast", kind="cast", space=space, reads=(source,), writes=(copy,)))
+                ops.append(Op(name=f"{copy}.view", kind="view", space=space, reads=(source,), writes=(copy,)))
             options: FrozenMap[str, Option] = FrozenMap({**op.options, "math": self.activations})
             ops.append(replace(op, reads=(copy, *op.reads[1:]), options=options))
         return replace(block, ops=tuple(ops), tensors=FrozenMap(tensors))

@@ -27,8 +27,8 @@ from aisys.validate.table import Table
 from aisys.workload import read
 
 SYSTEMS = {
-    "h100_sxm": "dgx-h100", "h200_sxm": "h200-node", "b200_sxm": "dgx-b200", "gb200": "gb200-nvl72", "a100_sxm": "dgx-a100",
-    "gb200_sxm": "gb200-nvl72",
+    "h100_sxm": "dgx-h100", "h200_sxm": "h200-node", "b200_sxm": "dgx-b200", "gb200": "gb200-nvl72",
+    "gb200_sxm": "gb200-nvl72", "a100_sxm": "dgx-a100",
 }  # fmt: skip
 FORMATS = {
     "": ServingFormat(), "bfloat16": ServingFormat(), "float16": ServingFormat(),
@@ -59,7 +59,7 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     skipped: list[tuple[int, str]] = []
     for row in range(len(table)):
         try:
-            predicted[row] = tpot_s(case(table, row, options), used, tier) * 1e3
+            predicted[row] = parts(case(table, row, options), used, tier).tpot_s(used) * 1e3
         except AisysError as error:
             skipped.append((row, str(error)))
     return Prediction(
@@ -93,16 +93,32 @@ def case(table: Table, row: int, options: Options) -> Case:
     )  # fmt: skip
 
 
-def tpot_s(asked: Case, used: Framework, tier: Tier) -> float:
-    """One decode step, and the share of a prefill that each step waits for."""
-    step = _pass_s(asked.decode, asked.machine, used, tier, asked.plan)
-    one = Plan(tensor=asked.plan.tensor, pipeline=asked.plan.pipeline)
-    prefill = _pass_s(asked.prefill, asked.machine, used, tier, one)
-    return step + asked.share * (prefill - float(used.step_s))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A case with its kernels priced: what a framework makes of them costs no further pricing."""
+
+    decode: Shop
+    prefill: Shop
+    plan: Plan
+    share: float
+
+    def tpot_s(self, used: Framework) -> float:
+        """One decode step, and the share of a prefill that each step waits for."""
+        one = Plan(tensor=self.plan.tensor, pipeline=self.plan.pipeline)
+        step, prefill = _pass_s(self.decode.under(used), self.plan), _pass_s(self.prefill.under(used), one)
+        return step + self.share * (prefill - float(used.step_s))
 
 
-def _pass_s(graph: Graph, machine_of: Machine, used: Framework, tier: Tier, plan: Plan) -> float:
-    shop = Shop(Setting(graph=graph, machine=machine_of, framework=used, tier=tier))
+def parts(asked: Case, used: Framework, tier: Tier) -> Parts:
+    """The case priced. Raises CannotApply where its plan cannot be."""
+    shops = [
+        Shop(Setting(graph=graph, machine=asked.machine, framework=used, tier=tier))
+        for graph in (asked.decode, asked.prefill)
+    ]
+    return Parts(decode=shops[0], prefill=shops[1], plan=asked.plan, share=asked.share)
+
+
+def _pass_s(shop: Shop, plan: Plan) -> float:
     passes = forward_passes(shop, PlanTable.of([plan]))
     if passes.reason[0]:
         raise CannotApply(passes.reason[0])
