@@ -76,6 +76,7 @@ OTHERS = {
     "nvlink-v100": Known(0, 120e9, 6, ranks=(2, 3, 4, 5, 6, 7, 8), like="nvswitch-a100"),
 }
 """`like`: the link whose fitted constants the search starts at."""
+UNMEASURED_PCIE, UNMEASURED_ERROR = ("pcie3-x16", "pcie4-x16", "pcie5-x16"), (0.3, 3.0)
 
 
 @dataclass(frozen=True)
@@ -249,20 +250,20 @@ def far_error_of(ratios: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> 
     return np.exp(away * OTHER_GENERATIONS * np.array([-1, 1]))
 
 
-def write(name: str, vector: np.ndarray, error: np.ndarray, source: str, *, link: str) -> None:
-    """The file of constants `name`.toml for `link`."""
+def write(name: str, vector: np.ndarray, error: np.ndarray, source: str, *, link: str, kind: str = "fitted") -> None:
+    """The file of constants `name`.toml, by the knowledge about `link`."""
     about, found = known(link), constants(vector, link, error)
-    lines = [f'name = "{link}"', "", "[[facts]]", f'source = "{NCCL}"', 'kind = "datasheet"']
+    lines = [f'name = "{name.split(".")[0]}"', "", "[[facts]]", f'source = "{NCCL}"', 'kind = "datasheet"']
     lines += [f"nccl.tuner.generation = {about.generation}", f"nccl.tuner.bandwidth_bytes_per_s = {about.bandwidth:g}"]
     lines += [f"nccl.tuner.num_channels = {about.num_channels}", f"nccl.tuner.has_nvls = {about.has_nvls:d}"]
     lines += [f"nccl.tuner.has_ll128 = {about.has_ll128:d}"]
-    lines += ["", "[[facts]]", f'source = "{source}"', 'kind = "fitted"']
+    lines += ["", "[[facts]]", f'source = "{source}"', f'kind = "{kind}"']
     for protocol, values, interval in zip(nccl.PROTOCOLS, found.protocols, found.error, strict=True):
         shown = [0.0 if v < 1e-11 else v for v in values]
         lines += [f"nccl.{protocol}.{f} = {v:.4g}" for f, v in zip(nccl.FIELDS, shown, strict=True)]
         lines += [f"nccl.{protocol}.error_low = {interval[0]:.3g}", f"nccl.{protocol}.error_high = {interval[1]:.3g}"]
     scalars = dict(zip(SCALARS, np.exp(vector[NUM_PROTOCOL_VALUES:]), strict=False))
-    lines += [f"nccl.{name} = {value:.4g}" for name, value in scalars.items()]
+    lines += [f"nccl.{field} = {value:.4g}" for field, value in scalars.items()]
     lines += [f"nccl.share.{n} = {s:.4g}" for n, s in zip(about.ranks, found.shares[1], strict=True)]
     (LINKS / f"{name}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -291,6 +292,19 @@ def fit_switches(found: dict[str, Sample], writes: bool) -> dict[str, np.ndarray
     return fitted
 
 
+def write_unmeasured_pcie(fitted: dict[str, np.ndarray]) -> None:
+    """PCIe nodes that no table has: between the slow one and the fast one of those measured, and as unsure."""
+    slow = fitted["pcie4-x16-two-sockets"].copy()
+    num = len(SCALARS) + NUM_PROTOCOL_VALUES
+    simple = nccl.PROTOCOLS.index("simple") * len(nccl.FIELDS) + nccl.FIELDS.index("efficiency")
+    fast = fitted["pcie4-x16-pairs"][simple] - slow[simple]
+    slow[num:] = (slow[num:] + np.minimum(fast, 0)) / 2
+    source = "assumed: the geometric mean of the bandwidths of two PCIe nodes, which differ by 4 to 15 times"
+    error = np.tile(UNMEASURED_ERROR, (len(nccl.PROTOCOLS), 1))
+    for name in UNMEASURED_PCIE:
+        write(f"{name}.nccl", slow, error, source, link="pcie4-x16-two-sockets", kind="assumed")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the constants into the catalogue")
@@ -305,6 +319,8 @@ def main() -> None:
         if writes:
             source = f"scripts/fit_collective.py on {len(ratio)} rows of {found[name].tables[0]}"
             write(f"{name}.nccl", fitted[name], error_of([ratio], [found[name].chosen], OTHER_NODES), source, link=name)
+    if writes:
+        write_unmeasured_pcie(fitted)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ RANGES: dict[str, dict[str, dict[int, int]]] = {
 
 KERNELS = {"vllm": {"nvswitch-a100": ("one_shot", "two_shot"), "nvswitch-h100": kernels.KERNELS,
                     "nvswitch-b200": ("one_shot", "multimem"), "pcie4-x16-two-sockets": ("one_shot",)},
-           "tensorrt_llm": dict.fromkeys(DEVICES, ("one_shot", "two_shot")) | {"pcie4-x16-two-sockets": ("one_shot",)}}  # fmt: skip
+           "tensorrt_llm": {**dict.fromkeys(DEVICES, ("one_shot", "two_shot")),
+                            "pcie4-x16-two-sockets": ("one_shot",)}}  # fmt: skip
 START = {"base_s": 4e-6, "step_s": 0.1e-6, "efficiency": 0.6}
 SPREAD = {"base_s": 1.0, "step_s": 1.0, "efficiency": 0.5}
 

@@ -196,7 +196,8 @@ def tables() -> list[Line]:
     simulated = predict(read_table(TABLES / "oracle/astrasim_allreduce.csv"))
     error = np.abs(simulated.predicted / simulated.measured - 1)
     known = error[np.isfinite(error)]
-    reached, command = f"{100 * known.mean():.3f} %; {100 * known.max():.3f} %", "`aisys validate astrasim_allreduce.csv`"
+    reached = f"{100 * known.mean():.3f} %; {100 * known.max():.3f} %"
+    command = "`aisys validate astrasim_allreduce.csv`"
     lines.append(("all-reduce as ASTRA-sim *simulates* it, mean; worst", reached, "0.18 %", len(known), command))
     return lines
 

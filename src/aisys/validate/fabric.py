@@ -7,9 +7,9 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from aisys.errors import BadInput
+from aisys.errors import BadInput, UnknownName
 from aisys.frozen import FrozenMap
-from aisys.machine import Link, machine
+from aisys.machine import Link, device, list_machines, machine
 from aisys.machine import link as named_link
 from aisys.machine.load import NETWORK
 from aisys.validate.prediction import Options
@@ -34,8 +34,10 @@ class Wired:
 def wired(name: str, num_ranks: int, options: Options, *, num_nodes: int = 1) -> Wired:
     """The links of as many nodes of machine `name` as `num_ranks` need, at least `num_nodes`.
 
-    Raises UnknownName where the catalogue has no such machine, BadInput for one without links.
+    A name that no machine has may be that of a device and a word for its links (`H200-SXM NVLink`): its node is meant.
+    Raises UnknownName where the catalogue has neither, BadInput for a machine without links.
     """
+    name = _node(name)
     node = machine(name)
     count = max(num_nodes, ceil(num_ranks / node.num_devices))
     found = machine(f"{name}*{count}") if count > 1 else node
@@ -43,6 +45,23 @@ def wired(name: str, num_ranks: int, options: Options, *, num_nodes: int = 1) ->
         raise BadInput(f"machine {name!r} is one device without links; name a node")
     links = {tier: named_link(link.name, constants=options.constants) for tier, link in found.links.items()}
     return Wired(found.mesh, FrozenMap(links))
+
+
+def _node(name: str) -> str:
+    """The catalogue's name for a machine, or for the first node of the device that `name` begins with."""
+    try:
+        machine(name)
+        return name
+    except UnknownName as error:
+        try:
+            meant = device(name.rsplit(" ", 1)[0]).name
+        except UnknownName:
+            raise error from None
+        nodes = (known for known in list_machines() if machine(known).mesh and machine(known).device.name == meant)
+        found = next(nodes, None)
+        if found is None:
+            raise
+        return found
 
 
 def spread(found: Wired, ranks: NDArray[np.int64], per_node: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
