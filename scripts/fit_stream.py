@@ -199,12 +199,16 @@ def as_eager(function: str, values: dict[str, float]) -> dict[str, float]:
     return {k: v for k, v in values.items() if k != launch} | {f"stack.eager.{launch}": values[launch]}
 
 
+def wide_fields() -> dict[str, tuple[Free, ...]]:
+    """What is fitted of 32-bit kernels, by family."""
+    row = (Free("bytes_per_clock_per_sm", 13, 4, 64), Free("row_s", 2e-6, 1e-7, 1e-5))
+    return {"pointwise": (Free("launch_s", 3e-6, 1e-6, 1e-5),), "layernorm": row, "softmax": row}
+
+
 def fit_wide(rows: Sequence[Rows], known: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The constants of 32-bit kernels: pointwise, layer norm and softmax, one set for all the generations of `rows`."""
     values: dict[str, float] = {}
-    row_fields = (Free("bytes_per_clock_per_sm", 13, 4, 64), Free("row_s", 2e-6, 1e-7, 1e-5))
-    fields = {"pointwise": (Free("launch_s", 3e-6, 1e-6, 1e-5),), "layernorm": row_fields, "softmax": row_fields}
-    for kind, of_kind in fields.items():
+    for kind, of_kind in wide_fields().items():
         mine = [r for r in rows if (r.function.split(".")[0] in POINTWISE) == (kind == "pointwise")]
         problem = Problem([r for r in mine if kind in ("pointwise", r.function.split(".")[0])], known)
         free = [Free(f"stream.{kind}.fp32.{f.key}", f.prior, f.low, f.high) for f in of_kind]
