@@ -11,8 +11,10 @@ from aisys.units import GIGA, PS_PER_S, Sourced
 
 GLOBAL_BATCH, TOKENS, DEVICES = 128, 4096, 64
 LAYERS = 80
-SHAPES = ((8, 1, 1, "none"), (8, 2, 1, "selective"), (8, 4, 1, "none"), (4, 4, 2, "selective"), (8, 8, 1, "full"),
-          (4, 8, 4, "none"), (2, 8, 2, "full"), (8, 4, 5, "selective"), (4, 2, 1, "full"), (2, 4, 1, "full"))  # fmt: skip
+SHAPES = (
+    (8, 1, 1, "none"), (8, 2, 1, "selective"), (8, 4, 1, "none"), (4, 4, 2, "selective"), (8, 8, 1, "full"),
+    (4, 8, 4, "none"), (2, 8, 2, "full"), (8, 4, 5, "selective"), (4, 2, 1, "full"), (2, 4, 1, "full"),
+)  # fmt: skip
 OPS = (
     ("norm1", "forward", "stream", 42e-6, 0.0, 134e6, "memory"),
     ("qkv", "forward", "matmul", 390e-6, 2.1e11, 160e6, "compute"),

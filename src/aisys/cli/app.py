@@ -10,7 +10,6 @@ from aisys.cli.listing import list_
 from aisys.cli.new import new
 from aisys.cli.op import op
 from aisys.cli.plan import plan
-from aisys.cli.study import study
 from aisys.cli.run import run
 from aisys.cli.show import show
 from aisys.cli.study import study

@@ -1,7 +1,7 @@
 """What a user typed after `aisys plan`, as a request: limits, techniques and held decisions in their written form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
 from aisys.cli.limits import read_limits
@@ -79,12 +79,22 @@ def read_technique(word: str) -> Any:
             raise BadInput(f"technique {name}: {part[:60]!r} is not of the form OPTION=VALUE")
         if option not in known:
             raise unknown_name(f"option of technique {name}", option, known)
-        default = known[option].default
-        options[option] = _value(option, value, type(default) if isinstance(default, (bool, int, float)) else str)
-    try:
-        return found(**options)
-    except TypeError as error:
-        raise BadInput(f"technique {name}: {error}; give its options as {name}:OPTION=VALUE") from None
+        options[option] = _value(option, value, _type_of(known[option]))
+    missing = [f.name for f in known.values() if _is_needed(f) and f.name not in options]
+    if missing:
+        raise BadInput(f"technique {name} needs {missing[0]}; write {name}:{missing[0]}=VALUE")
+    return found(**options)
+
+
+def _is_needed(option: Field[Any]) -> bool:
+    return option.default is MISSING and option.default_factory is MISSING
+
+
+def _type_of(option: Field[Any]) -> type:
+    """bool, int or float where the option is declared so or has such a default; else text."""
+    declared = option.type if isinstance(option.type, str) else getattr(option.type, "__name__", "")
+    plain = {"bool": bool, "int": int, "float": float}.get(declared)
+    return plain or (type(option.default) if isinstance(option.default, (bool, int, float)) else str)
 
 
 def _value(name: str, text: str, kind: type) -> Any:

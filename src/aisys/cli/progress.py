@@ -15,14 +15,15 @@ def progress_bar(what: str, *, is_shown: bool = True) -> Iterator[Callable[[int,
     from aisys.cli.output import console
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console(stderr=True), transient=True)
+    screen = console(stderr=True)
+    bar = Progress(*columns, console=screen, transient=True)
     task = bar.add_task(what, total=None)
     started = monotonic()
     is_running = False
 
     def progress(done: int, total: int) -> None:
         nonlocal is_running
-        if not is_running and is_shown and monotonic() - started > PATIENCE_S:
+        if not is_running and is_shown and screen.is_terminal and monotonic() - started > PATIENCE_S:
             bar.start()
             is_running = True
         bar.update(task, completed=done, total=total)

@@ -9,8 +9,8 @@ from aisys.report.types import Report
 def op_limits(report: Report, device: Device) -> list[dict[str, Any]]:
     """One entry per op, costliest first: its time, the least time of its flop and of its bytes, and time over both.
 
-    Transfers have no such limit: their compute_s, memory_s and over_limit are 0. Peaks are those of the plan's
-    precision.
+    Bytes count at main memory's bandwidth: over_limit falls below 1 where they stay in a shared cache. Transfers have
+    no such limit: their compute_s, memory_s and over_limit are 0. Peaks are those of the plan's precision.
     """
     total = sum(op.time_s * op.repeat for op in report.ops)
     peak = float(getattr(device.architecture, "flop_per_s", {}).get(report.plan.precision, 0.0))
