@@ -1,8 +1,11 @@
 """The program starts fast, says what it is, and ends as it promises."""
 
+import os
 import resource
 import subprocess
 import sys
+
+import pytest
 
 COMMANDS = ("plan", "op", "explain", "diff", "validate", "run", "study", "show", "list", "new")
 HEAVY = ("numpy", "numba", "plotly", "torch", "scipy")
@@ -48,3 +51,35 @@ def test_an_unknown_command_exits_with_2(aisys):
     ended = aisys("plam")
     assert ended.code == 2
     assert ended.out == ""
+
+
+def test_without_words_the_program_explains_itself(aisys):
+    ended = aisys()
+    assert ended.code == 0
+    assert "Commands" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("plan",), "Missing argument 'WORKLOAD'; see aisys plan --help"),
+        (("plan", "gpt2"), "Missing option '--on'; see aisys plan --help"),
+        (("plan", "gpt2", "--on", "dgx-h100", "--batch", "two"), "Invalid value for '--batch'"),
+        (("plan", "gpt2", "--onn", "dgx-h100"), "No such option: --onn"),
+        (("plam",), "Did you mean 'plan'"),
+    ],
+)
+def test_words_that_no_command_has_are_one_sentence(aisys, words, sentence):
+    ended = aisys(*words)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("aisys: ")
+    assert ended.err.count("\n") == 1
+    assert sentence in ended.err
+
+
+def test_the_shell_is_offered_known_names():
+    state = {"_AISYS_COMPLETE": "complete_bash", "COMP_WORDS": "aisys plan llama-3.1", "COMP_CWORD": "2"}
+    code = "from aisys.cli import main; import sys; sys.argv = ['aisys']; main()"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **state}, capture_output=True, text=True)
+    assert "llama-3.1-8b" in done.stdout.split()
