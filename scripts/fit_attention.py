@@ -10,7 +10,7 @@ those that training runs, too. Intervals and the printed errors come from folds 
 from collections.abc import Mapping
 
 import numpy as np
-from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, write
+from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, widened, write
 
 from aisys.cost.gpu import attention, limit
 from aisys.machine import load
@@ -224,8 +224,8 @@ def structure(generation: str, values: Mapping[str, float]) -> dict[str, float]:
         "attention.backward.compute_efficiency": BACKWARD_SHARE * efficiency,
         "attention.backward.exp_efficiency": exponentials * BACKWARD_SHARE / 2.5,
         "attention.backward.block_s": values["attention.prefill.block_s"],
-        "attention.error_low": values["attention.prefill.error_low"],
-        "attention.error_high": values["attention.prefill.error_high"],
+        "attention.error_low": values["attention.prefill.error_low"] ** 2,
+        "attention.error_high": values["attention.prefill.error_high"] ** 2,
     }  # fmt: skip
     return {key: value for key, value in found.items() if key not in values}
 
@@ -277,11 +277,6 @@ def fit_board(table: Table, generation: str, of_vllm: Mapping[str, float], light
     assumed = {k: v for k, v in {**FIXED, **OF_GENERATION["sm80"], **phases}.items() if k not in found}
     source = f"scripts/fit_attention.py on measured/llmservingsim_layers.csv ({BOARDS[generation]})"
     save(generation, assumed, source, {**found, **light})
-
-
-def widened(values: Mapping[str, float]) -> dict[str, float]:
-    """Intervals for another generation: twice as wide in log, for no row of it may say (assumed)."""
-    return {key: value**2 for key, value in values.items() if "error_" in key}
 
 
 if __name__ == "__main__":

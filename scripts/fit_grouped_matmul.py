@@ -9,7 +9,7 @@ Errors and intervals come from folds, by model shape, that the fit has not seen.
 from collections.abc import Mapping
 
 import numpy as np
-from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, write
+from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, widened, write
 
 from aisys.cost.gpu import grouped_matmul, limit, stream
 from aisys.cost.gpu.matmul import variants
@@ -114,8 +114,9 @@ def main() -> None:
         write_generation(generation, values, light, None)
     for generation, relative in RELATIVES.items():
         carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
-        write_generation(generation, carried, light, relative)
-    write_generation("sm90", generations["sm80"], light, "sm80", ".transfer")
+        write_generation(generation, carried | widened(carried), light, relative)
+    carried = generations["sm80"]
+    write_generation("sm90", carried | widened(carried), light, "sm80", ".transfer")
 
 
 def general(values: Mapping[str, float]) -> dict[str, float]:

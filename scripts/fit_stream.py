@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, write
+from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, widened, write
 
 from aisys.cost.gpu import limit, stream
 from aisys.ir import OpTable
@@ -245,25 +245,26 @@ def main() -> None:
         generations[generation] = values
     for generation, relative in RELATIVES.items():
         carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
-        generations[generation] = carried | known.get(generation, {})
+        generations[generation] = carried | widened(carried) | known.get(generation, {})
     everything = Problem([*serving, *wide], known)
     light = np.quantile(everything.measured / everything.floor(), [0.05, 0.95])
     limits = {"stream.limit.error_low": float(light[0]), "stream.limit.error_high": float(light[1])}
     for generation, values in generations.items():
-        family = "old" if generation in WIDE_FAMILIES["old"] else "new"
-        write_generation(generation, values, {**of_family[family], **limits}, RELATIVES.get(generation))
+        family = next((f for f, members in WIDE_FAMILIES.items() if generation in members), None)
+        wide_values = of_family[family] if family else of_family["new"] | widened(of_family["new"])
+        write_generation(generation, values, {**wide_values, **limits}, RELATIVES.get(generation))
     for generation, relative in TRANSFERS.items():
         carried = {k: v for k, v in generations[relative].items() if not k.startswith("stack.")}
-        write_generation(generation, carried, {**of_family["new"], **limits}, relative, ".transfer")
+        write_generation(generation, carried | widened(carried), {**of_family["new"], **limits}, relative, ".transfer")
 
 
 def write_generation(
     generation: str, values: dict[str, float], wide: dict[str, float], relative: str | None, ending: str = ""
 ) -> None:
-    """Writes `<generation>.stream<ending>.toml`; functions without rows take the median interval of the others."""
+    """Writes `<generation>.stream<ending>.toml`; functions without rows take a wide interval."""
     sides = {side: [values[k] for k in values if k.endswith(f".error_{side}")] for side in ("low", "high")}
     structure = {k: v for k, v in {**STRUCTURE, **generation_facts(generation)}.items() if k not in values}
-    structure |= {f"stream.error_{side}": float(np.median(found)) for side, found in sides.items()}
+    structure |= widened({f"stream.error_{side}": float(np.median(found)) for side, found in sides.items()})
     note, kind = (f"{relative} rows, carried over", "assumed") if relative else ("rows of this generation", "fitted")
     kind_of: Kind = "assumed" if kind == "assumed" else "fitted"
     write(
