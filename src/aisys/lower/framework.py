@@ -22,8 +22,9 @@ class Framework:
     host_exponent: device and host together take (device^n + host^n)^(1/n). host_s_per_microbatch: host work of a stage
     per microbatch that no kernel runs under. step_s: fixed time per step.
     compute_factor: kernels back to back take this many times the sum of their own times (clock, gaps, stragglers).
-    stream_factor, attention_factor, fp8_factor, grouped_fp8_factor: the same beside it for streaming ops, attention,
-    matmuls and grouped matmuls in fp8, where the framework's kernels are not those that the cost models were fitted on.
+    stream_factor, attention_factor, fp8_factor, grouped_factor, grouped_fp8_factor: the same beside it for streaming
+    ops, attention, matmuls in fp8, grouped matmuls in 16 bits and in fp8, where the framework's kernels are not those
+    that the cost models were fitted on.
     gradient_factor, send_factor: the same for gradient reduction and for sends between stages.
     async_overlap: the share of tensor-parallel transfers beside a weight gradient that runs under matmuls.
     tensor_overlap: the share of the other tensor-parallel transfers that does. send_overlap: the share of a send
@@ -48,6 +49,7 @@ class Framework:
     stream_factor: Sourced
     attention_factor: Sourced
     fp8_factor: Sourced
+    grouped_factor: Sourced
     grouped_fp8_factor: Sourced
     gradient_factor: Sourced
     send_factor: Sourced

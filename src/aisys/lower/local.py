@@ -58,14 +58,19 @@ def both(device_s: Floats, host_s: Floats, framework: Framework) -> Floats:
 
 def _factors(framework: Framework) -> Floats:
     """What each category's time is multiplied with."""
-    own = {"stream": framework.stream_factor, "attention": framework.attention_factor}
+    own = {
+        "stream": framework.stream_factor, "attention": framework.attention_factor,
+        "grouped_matmul": framework.grouped_factor,
+    }  # fmt: skip
     compute = [float(framework.compute_factor) * float(own.get(category, 1.0)) for category in CATEGORIES]
     return np.where(_COMPUTE, compute, 1.0)
 
 
 def _fp8_extra(framework: Framework) -> Floats:
-    factors = np.array([framework.fp8_factor, framework.grouped_fp8_factor], float)
-    extra: Floats = float(framework.compute_factor) * (factors - 1.0)
+    """What a product in fp8 takes beyond its share at the factor of 16 bits."""
+    fp8 = np.array([framework.fp8_factor, framework.grouped_fp8_factor], float)
+    in_sixteen_bits = np.array([1.0, framework.grouped_factor], float)
+    extra: Floats = float(framework.compute_factor) * (fp8 - in_sixteen_bits)
     return extra
 
 
