@@ -97,6 +97,8 @@ def test_where_nothing_fits_the_answer_is_no_with_exit_1(aisys):
         (("plan", "gpt2", "--on", "dgx-h100", "--precision", "fp7"), "unknown precision 'fp7'"),
         (("plan", "gpt2", "--on", "dgx-h100", "--tier", "exact"), "unknown tier 'exact'"),
         (("plan", "gpt2", "--on", "dgx-h100", "--batch", "0"), "--batch is 0; give a whole number from 1"),
+        (("plan", "gpt2", "--on", "dgx-h100", "--batch", "1000000"), "from 1 to 131,072"),
+        (("plan", "vit-b-16", "--on", "dgx-h100", "--for", "infer"), "is an encoder, which has no decode step"),
         (("plan", "gpt2", "--on", "dgx-h100", "--context", "5"), "--context is for serving"),
         (("plan", "gpt2", "--on", "dgx-h100", "--framework", "megatorn"), "nearest known: megatron"),
         (("plan", "gpt2", "--on", "dgx-h100", "--hold", "tensr=2"), "unknown decision of a plan 'tensr'"),

@@ -29,6 +29,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 KINDS = (*_NEEDED, *STREAMS)
 _MAX_EXTENT = 10**12
+_MAY_BE_ZERO = ("window", "page_size")
 
 
 def read_op(kind: str, words: Sequence[str]) -> OpTable:
@@ -76,8 +77,9 @@ def _value(name: str, text: str, kind: type) -> Any:
         value = float(text) if kind is float else int(text.replace("_", ""))
     except ValueError:
         raise BadInput(f"{name}={text[:40]!r} is not a {'number' if kind is float else 'whole number'}") from None
-    if not 0 <= value <= _MAX_EXTENT:
-        raise BadInput(f"{name}={text[:40]} is outside 0 to {_MAX_EXTENT:.0e}; give a value inside")
+    least = 0 if kind is float or name in _MAY_BE_ZERO else 1
+    if not least <= value <= _MAX_EXTENT:
+        raise BadInput(f"{name}={text[:40]} is outside {least} to {_MAX_EXTENT:.0e}; give a value inside")
     return value
 
 

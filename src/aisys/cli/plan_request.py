@@ -23,7 +23,8 @@ SEQUENCES_PER_DEVICE, MOST_SEQUENCES = 16, 1024
 """The global batch of a training step where none is given: so many sequences per device, up to a total."""
 
 SERVED_BATCH = 8
-MOST = 2**24
+MOST = {"batch": 2**17, "tokens": 2**24, "context": 2**24, "devices": 2**24, "top": 1000}
+"""The largest values that are planned; a step of more sequences has more tasks than a timeline can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +53,10 @@ class Request:
             raise unknown_name("goal", self.goal, GOALS)
         if self.precision and self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
-        for name in ("batch", "tokens", "context", "devices", "top"):
+        for name, most in MOST.items():
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= MOST:
-                raise BadInput(f"--{name} is {value}; give a whole number from 1 to {MOST:,}")
+            if value is not None and not 1 <= value <= most:
+                raise BadInput(f"--{name} is {value}; give a whole number from 1 to {most:,}")
         if self.context is not None and self.goal == "train":
             raise BadInput("--context is for serving; a training sequence has --tokens")
         for result in self.limits:
@@ -108,6 +109,9 @@ def workload(request: Request, num_devices: int) -> Graph | Serving:
         return read(request.workload, batch=request.batch or num_devices * per_device, tokens=request.tokens)
     batch = request.batch or SERVED_BATCH
     prompt = read(request.workload, batch=batch, tokens=request.tokens or request.context)
+    kinds = [op for block in prompt.blocks for op in block.ops if op.kind == "attention"]
+    if kinds and not any(op.options.get("is_causal", True) for op in kinds):
+        raise BadInput(f"{request.workload} is an encoder, which has no decode step to serve; plan it --for train")
     kept = request.context or workload_shape(prompt).tokens
     return Serving(prompt, read(request.workload, batch=batch, tokens=1, cached_tokens=kept - 1))
 
