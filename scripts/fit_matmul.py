@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from fitting import Free, bare, fit, interval, summary, tables_folder, unseen, write
+from fitting import GENERATION, Free, bare, fit, interval, summary, tables_folder, unseen, write
 
+from aisys.cost import residual
 from aisys.cost.gpu import limit, matmul
 from aisys.ir import OpTable
 from aisys.machine import Device, load
@@ -23,9 +24,14 @@ from aisys.validate.table import Table, read_table
 
 Values = dict[str, float]
 SCRIPT = "scripts/fit_matmul.py"
+RESIDUALS = GENERATION.parent / "residual"
+NUM_FOLDS = 5
 DEVICES = {"sm80": "A100-SXM4-80GB", "sm90": "H100-SXM5-80GB", "sm100": "B200-SXM"}
 
-STRUCTURE = {"b_share": 1.0, "quantise_bytes": 0.0, "dequantise_clocks": 0.0, "is_column_walk": 0.0}
+STRUCTURE = {
+    "b_share": 1.0, "quantise_bytes": 0.0, "dequantise_clocks": 0.0, "pad_s": 0.0, "pad_bytes": 0.0,
+    "is_column_walk": 0.0,
+}  # fmt: skip
 OF_GENERATION: dict[str, Values] = {"sm100": {"b_share": 0.5}}
 """Blackwell's paired multiprocessors each load half of the b tile (NVIDIA PTX ISA 8.7, tcgen05 with cta_group::2)."""
 TRANSFER: dict[str, Values] = {"sm100": {"tile_s": 1e-8, "epilogue_bytes_per_clock": 500.0}}
@@ -41,6 +47,9 @@ FREE = (
     Free("overlap_loss", 0.15, 0.01, 0.6), Free("joule_per_flop", 0.9e-12, 0.05e-12, 4e-11),
 )  # fmt: skip
 QUANTISE, DEQUANTISE = Free("quantise_bytes", 5, 0.5, 20), Free("dequantise_clocks", 0.03, 1e-3, 3)
+PAD = (Free("pad_s", 1.5e-6, 1e-8, 2e-5), Free("pad_bytes", 2, 0.05, 12))
+PADDED = ("sm100 fp8_block",)
+"""Kernels with scales per block whose launcher pads rows: measured times step up where m is no multiple of 4."""
 STEPS: dict[str, Values] = {
     "fp8": {"joule_per_flop": 0.5, "k_latency_s": 0.5, "launch_s": 4}, "int8": {"joule_per_flop": 0.5, "launch_s": 4},
     "nvfp4": {"joule_per_flop": 0.25, "k_latency_s": 0.5, "launch_s": 2}, "fp8_block": {"joule_per_flop": 0.5},
@@ -157,8 +166,16 @@ def near(values: Mapping[str, float]) -> list[Free]:
     return [replace(f, prior=float(np.clip(values[f.key], f.low * 1.01, f.high * 0.99))) for f in FREE]
 
 
-def fitted(rows: Rows, free: Sequence[Free], known: Mapping[str, float] | None = None) -> Values:
-    """The constants of `rows` beside those `known`, with intervals from unseen shapes; prints the unseen error."""
+def fitted(
+    rows: Rows,
+    free: Sequence[Free],
+    known: Mapping[str, float] | None = None,
+    residuals: dict[str, residual.Residual] | None = None,
+) -> Values:
+    """The constants of `rows` beside those `known`, with intervals from unseen shapes; prints the unseen error.
+
+    residuals: where given, gets what is left over.
+    """
     known = known or {}
     free = [f for f in free if f.key not in known]
 
@@ -168,6 +185,8 @@ def fitted(rows: Rows, free: Sequence[Free], known: Mapping[str, float] | None =
     guess = unseen(predict, rows.measured, free, rows.shapes)
     print(f"{rows.device.name} {rows.variant}, unseen shapes:", summary(rows.measured, guess), flush=True)
     values = {**fit(predict, rows.measured, free, rows.every), **known}
+    if residuals is not None:
+        residuals[rows.variant] = learned(rows, values, guess)
     return {**rows.fixed, **values, **intervals(rows, guess, rows.timing(values, rows.every)[1]), **light(rows)}
 
 
@@ -187,17 +206,54 @@ def light(rows: Rows) -> Values:
     return {"limit.error_low": float(low), "limit.error_high": float(high)}
 
 
+def learned(rows: Rows, values: Values, guess: np.ndarray) -> residual.Residual:
+    """What `values` leave over on the rows, with the interval of rows of unseen shapes; prints their error."""
+    gpu = rows.device.architecture
+    features = matmul.features(rows.ops, gpu)
+    missed = np.log(rows.measured / guess)
+    corrected = np.zeros(len(guess))
+    fold = np.random.default_rng(2).permutation(rows.shapes.max() + 1)[rows.shapes] % NUM_FOLDS
+    for number in range(NUM_FOLDS):
+        seen, unseen_ = fold != number, fold == number
+        one = residual.fit(features[seen], missed[seen], matmul.RESIDUAL_LENGTHS)
+        corrected[unseen_] = guess[unseen_] * np.exp(one.log_correction(features[unseen_]))
+    print(f"{rows.device.name} {rows.variant}, calibrated:", summary(rows.measured, corrected), flush=True)
+    low, high = interval(rows.measured, corrected)
+    left = np.log(rows.measured / rows.predict(values, rows.every))
+    return replace(residual.fit(features, left, matmul.RESIDUAL_LENGTHS), error_low=low, error_high=high)
+
+
+def write_residuals(generation: str, found: Mapping[str, residual.Residual]) -> None:
+    """The corrections of one generation, with a source in front."""
+    lines = [f'source = "{SCRIPT} on gpu_gemm.csv ({DEVICES[generation]})"', 'kind = "fitted"']
+    for variant, one in found.items():
+        lines += ["", f"[{variant}]"]
+        for name, value in one.as_dict().items():
+            lines.append(f"{name} = {_numbers(value)}")
+    RESIDUALS.mkdir(exist_ok=True)
+    (RESIDUALS / f"{generation}.matmul.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _numbers(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_numbers(item) for item in value)}]"
+    return f"{float(str(value)):.4g}"
+
+
 def fit_all() -> dict[str, Values]:
-    """The constants of every generation and variant that has rows."""
+    """The constants of every generation and variant that has rows; writes their residuals."""
     table = read_table(tables_folder() / "gpu_gemm.csv")
     found: dict[str, Values] = {}
     for generation, device in DEVICES.items():
-        bf16 = found[f"{generation} bf16"] = fitted(gemm_rows(table, generation, "bf16"), FREE)
+        left: dict[str, residual.Residual] = {}
+        bf16 = found[f"{generation} bf16"] = fitted(gemm_rows(table, generation, "bf16"), FREE, None, left)
         for dtype in sorted(set(table.take(table.texts("device") == device).texts("dtype")) - {"bf16"}):
             rows = gemm_rows(table, generation, str(dtype))
             steps = {key: bf16[key] * step for key, step in STEPS[rows.variant].items()}
             extra = DEQUANTISE if rows.variant.endswith("_wo") else QUANTISE
-            found[rows.name] = fitted(rows, [*near({**bf16, **steps}), extra])
+            pad = PAD if rows.name in PADDED else ()
+            found[rows.name] = fitted(rows, [*near({**bf16, **steps}), extra, *pad], None, left)
+        write_residuals(generation, left)
     for name, (_, _, priors) in FEW.items():
         power = SAME_BOARD_POWER.get(name)
         known = {"joule_per_flop": found[power]["joule_per_flop"]} if power else {}
@@ -233,7 +289,8 @@ def write_generation(generation: str, found: Mapping[str, Values]) -> None:
         ("the step from bf16 of the generation that has rows of the variant", "assumed", _joined(assumed)),
     ]
     if own:
-        groups.insert(0, (f"{SCRIPT} on {', '.join(names)}", "fitted", _joined(own)))
+        marks = {"matmul.has_residual": 1.0} if generation in DEVICES else {}
+        groups.insert(0, (f"{SCRIPT} on {', '.join(names)}", "fitted", {**_joined(own), **marks}))
     write(f"{generation}.matmul", groups)
 
 

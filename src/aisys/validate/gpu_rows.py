@@ -1,6 +1,6 @@
 """Prices the rows of a measured table as one or several ops each, on the device and the stack that each row names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,8 @@ class Fixed:
 class Work:
     """What the rows of a table stand for: the sum of their parts. skipped: (row, reason) of rows without any.
 
-    devices, stacks: of every row, where the columns of that name do not say it.
+    devices, stacks: of every row, where the columns of that name do not say it. prepare: what is done to each device
+    before it prices anything (calibration).
     """
 
     parts: Sequence[Part]
@@ -48,6 +49,7 @@ class Work:
     skipped: Sequence[tuple[int, str]] = ()
     devices: NDArray[np.str_] | None = None
     stacks: NDArray[np.str_] | None = None
+    prepare: Callable[[Device], Device] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +90,7 @@ def predict_work(
     for name in np.unique(devices):
         try:
             device = _gpu(str(name), options)
+            device = work.prepare(device) if work.prepare else device
         except AisysError as error:
             reasons |= {int(row): str(error) for row in np.flatnonzero(devices == name)}
             continue

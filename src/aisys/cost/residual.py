@@ -1,0 +1,150 @@
+"""What a table of measurements teaches a model: the part of its error that rows nearby in shape have in common.
+
+Kernel ridge regression of log(measured / predicted): a row's correction is the weighted mean of what similar rows
+missed, and shrinks to the mean part (nothing, for times) away from every row. Corrections that ship lie in
+machine/catalog/residual; those from a person's own table travel with the device, as constants.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.errors import BadInput
+from aisys.frozen import FrozenMap
+from aisys.machine import Device, Gpu
+from aisys.units import Sourced
+
+Floats = NDArray[np.float64]
+
+MAX_LOG = 0.4
+"""Largest log error that is learned: what is further off is no smooth trend of the model."""
+MIN_ROWS = 8
+"""Fewer rows of one kind teach nothing."""
+_MAX_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Residual:
+    """Log correction as a function of features: mean + slope . (x - centre) + sum of weights of similar points.
+
+    lengths: the distance per feature over which rows are alike. points [n, features], weights [n]. error_low,
+    error_high: 90 % interval of the corrected prediction, as factors, from rows that were left out one at a time.
+    """
+
+    lengths: Floats
+    centre: Floats
+    slope: Floats
+    mean: float
+    points: Floats
+    weights: Floats
+    error_low: float
+    error_high: float
+
+    def log_correction(self, features: Floats) -> Floats:
+        """The correction of every row of `features` [rows, features]."""
+        near = [
+            _similarity(features[start : start + _MAX_ROWS], self.points, self.lengths) @ self.weights
+            for start in range(0, len(features), _MAX_ROWS)
+        ]
+        return np.asarray(self.mean + (features - self.centre) @ self.slope + np.concatenate([np.zeros(0), *near]))
+
+    def as_dict(self) -> dict[str, object]:
+        """Fields as plain lists, for a TOML file or for constants."""
+        arrays = ("lengths", "centre", "slope", "points", "weights")
+        lists: dict[str, object] = {name: getattr(self, name).tolist() for name in arrays}
+        return {**lists, "mean": self.mean, "error_low": self.error_low, "error_high": self.error_high}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> "Residual":
+        """The residual that `as_dict` described."""
+        def array(name: str) -> Floats:
+            return np.array(fields[name], dtype=float)
+
+        return cls(
+            lengths=array("lengths"), centre=array("centre"), slope=array("slope"), weights=array("weights"),
+            points=array("points").reshape(-1, array("lengths").size), mean=float(array("mean")),
+            error_low=float(array("error_low")), error_high=float(array("error_high")),
+        )  # fmt: skip
+
+
+def fit(
+    features: Floats, log_residual: Floats, lengths: Floats, *, noise: float = 0.8, slope_weight: float = 0.0
+) -> Residual:
+    """The residual that explains `log_residual` [rows] by `features` [rows, features].
+
+    noise: how much a row is trusted, relative to the spread that the kernel explains. slope_weight: 0 for a correction
+    that vanishes away from all rows; above 0, a mean and a linear trend as well, held by that prior.
+    Raises BadInput for fewer than 8 rows: a handful of rows is noise.
+    """
+    if len(features) < MIN_ROWS:
+        raise BadInput(f"calibration: {len(features)} rows of one kind; give at least {MIN_ROWS}")
+    centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
+    mean = float(log_residual.mean()) if slope_weight else 0.0
+    target = log_residual - mean if slope_weight else np.clip(log_residual, -MAX_LOG, MAX_LOG)
+    scaled = slope_weight * (features - centre) / spread
+    kernel = _similarity(features, features, lengths) + scaled @ scaled.T
+    inverse = np.linalg.inv(kernel + noise**2 * np.eye(len(features)))
+    weights = inverse @ target
+    left_out = weights / np.diag(inverse)
+    low, high = np.exp(np.quantile(left_out, [0.05, 0.95]))
+    return Residual(
+        lengths=np.asarray(lengths, dtype=float), centre=centre, slope=slope_weight * (scaled.T @ weights) / spread,
+        mean=mean, points=features, weights=weights, error_low=float(low), error_high=float(high),
+    )  # fmt: skip
+
+
+def _similarity(a: Floats, b: Floats, lengths: Floats) -> Floats:
+    left, right = a / lengths, b / lengths
+    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
+    return np.asarray(np.exp(-np.maximum(squares, 0) / 2))
+
+
+def attached(device: Device, name: str, residual: Residual, source: str) -> Device:
+    """`device` with a residual of its own for `name` (matmul.bf16), learned from the measurements of `source`."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    prefix = f"{_prefix(name)}"
+    kept = {key: value for key, value in gpu.constants.items() if not key.startswith(prefix)}
+    for field, values in residual.as_dict().items():
+        flat = np.ravel(np.array(values, dtype=float))
+        for i, value in enumerate(flat):
+            key = f"{prefix}{field}.{i}"
+            kept[key] = Sourced(float(value), source=source, kind="fitted", key=f"{device.name}.{key}")
+    return replace(device, architecture=replace(gpu, constants=FrozenMap(kept)))
+
+
+@lru_cache(maxsize=256)
+def of(gpu: Gpu, name: str) -> Residual | None:
+    """The residual for `name` of this device: its own, or that of its generation, or None.
+
+    Constants that were not fitted on the generation's rows (`transfer`) have no residual.
+    """
+    prefix = _prefix(name)
+    own: dict[str, list[float]] = {}
+    for key, value in gpu.constants.items():
+        if key.startswith(prefix):
+            own.setdefault(key.removeprefix(prefix).split(".")[0], []).append(float(value))
+    if own:
+        scalars = {field: own[field][0] for field in ("mean", "error_low", "error_high")}
+        return Residual.from_dict({**own, **scalars})
+    kind, variant = name.split(".", 1)
+    return shipped(gpu.generation, kind).get(variant) if f"{kind}.has_residual" in gpu.constants else None
+
+
+@lru_cache(maxsize=64)
+def shipped(generation: str, kind: str) -> Mapping[str, Residual]:
+    """Variant to the residual that ships for a generation and a kind of op; empty where none was fitted."""
+    file = files("aisys.machine") / "catalog" / "residual" / f"{generation}.{kind}.toml"
+    if not file.is_file():
+        return {}
+    document = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {name: Residual.from_dict(fields) for name, fields in document.items() if isinstance(fields, dict)}
+
+
+def _prefix(name: str) -> str:
+    return f"residual.{name}."
