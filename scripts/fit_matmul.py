@@ -225,11 +225,9 @@ def learned(rows: Rows, values: Values, guess: np.ndarray) -> residual.Residual:
 
 def write_residuals(generation: str, found: Mapping[str, residual.Residual]) -> None:
     """The corrections of one generation, with a source in front."""
-    lines = [f'source = "{SCRIPT} on gpu_gemm.csv ({DEVICES[generation]})"', 'kind = "fitted"']
+    lines = ["[[facts]]", f'source = "{SCRIPT} on gpu_gemm.csv ({DEVICES[generation]})"', 'kind = "fitted"']
     for variant, one in found.items():
-        lines += ["", f"[{variant}]"]
-        for name, value in one.as_dict().items():
-            lines.append(f"{name} = {_numbers(value)}")
+        lines += [f"{variant}.{name} = {_numbers(value)}" for name, value in one.as_dict().items()]
     RESIDUALS.mkdir(exist_ok=True)
     (RESIDUALS / f"{generation}.matmul.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

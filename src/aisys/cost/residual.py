@@ -142,8 +142,9 @@ def shipped(generation: str, kind: str) -> Mapping[str, Residual]:
     file = files("aisys.machine") / "catalog" / "residual" / f"{generation}.{kind}.toml"
     if not file.is_file():
         return {}
-    document = tomllib.loads(file.read_text(encoding="utf-8"))
-    return {name: Residual.from_dict(fields) for name, fields in document.items() if isinstance(fields, dict)}
+    groups = tomllib.loads(file.read_text(encoding="utf-8"))["facts"]
+    variants = {name: fields for group in groups for name, fields in group.items() if isinstance(fields, dict)}
+    return {name: Residual.from_dict(fields) for name, fields in variants.items()}
 
 
 def _prefix(name: str) -> str:
