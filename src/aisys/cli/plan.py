@@ -17,11 +17,16 @@ On = Annotated[
 ]
 Goal = Annotated[str, typer.Option("--for", metavar="GOAL", help="train or infer.")]
 Batch = Annotated[
-    int | None, typer.Option("--batch", "--global-batch", help="Sequences of one step, or served together.")
+    int | None,
+    typer.Option(
+        "--batch", "--global-batch", help="Sequences of one step (16 per device, at most 1024), or served together (8)."
+    ),
 ]
-Tokens = Annotated[int | None, typer.Option("--tokens", "--seq", help="Tokens per sequence, or per prompt.")]
-Context = Annotated[int | None, typer.Option("--context", help="Tokens kept when a decode step runs.")]
-Devices = Annotated[int | None, typer.Option("--devices", help="Use exactly so many devices of the machine.")]
+Tokens = Annotated[
+    int | None, typer.Option("--tokens", "--seq", help="Tokens per sequence or prompt (2048, or all that fit).")
+]
+Context = Annotated[int | None, typer.Option("--context", help="Tokens kept when a decode step runs (the prompt's).")]
+Devices = Annotated[int | None, typer.Option("--devices", help="Use exactly so many devices of the machine (all).")]
 Precision = Annotated[str, typer.Option("--precision", help="bf16, fp16, fp8; to serve also int8, int4, nvfp4.")]
 Hold = Annotated[
     list[str] | None, typer.Option("--hold", metavar="DECISION=VALUE", help="tensor=8, recompute=none,full, ...")
@@ -36,10 +41,14 @@ AtMost = Annotated[
 From = Annotated[
     str, typer.Option("--from", metavar="ARGUMENTS", help="Megatron or torchtitan arguments: say what to change.")
 ]
-Framework = Annotated[str, typer.Option("--framework", help="megatron, megatron-core, torchtitan, vllm, ...")]
+Framework = Annotated[
+    str, typer.Option("--framework", help="megatron-core, torchtitan, vllm, ... (the machine's usual one).")
+]
 TierOption = Annotated[str, typer.Option("--tier", help="limit, analytic or calibrated.", autocompletion=tiers)]
 Top = Annotated[int, typer.Option("--top", help="How many plans to show.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the page, the trace and the run.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for page, trace and run (aisys-out/...).")
+]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Write no files.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a search that was stopped.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

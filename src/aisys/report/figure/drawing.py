@@ -22,7 +22,7 @@ def text_width(text: str, size: float = FONT_POINTS) -> float:
     """Width of `text` in Helvetica.
 
     >>> round(text_width("matmul", 10), 2)
-    30.55
+    32.78
     """
     return sum(_HELVETICA.get(character, 556) for character in text) * size / 1000
 
