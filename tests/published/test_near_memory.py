@@ -115,6 +115,42 @@ def test_operands_that_are_no_weights_pass_the_host_too() -> None:
     assert weights.traffic_bytes["host"][0] == 4 * 64 * 64 + 4 * 4 * 64
 
 
+def test_a_product_of_two_rows_of_wide_integers_counts_every_byte() -> None:
+    """4-byte operands, two rows, 5,112 columns: two columns on each of 2,556 banks."""
+    device = aisys.device("upmem")
+    table = OpTable.of(
+        "matmul", batch=1, m=2, n=5112, k=512, b_is_weight=False, a_dtype="int32", b_dtype="int32", out_dtype="int32",
+        math="int32",
+    )  # fmt: skip
+    found = cost(table, device)
+    assert found.traffic_bytes["mram"][0] == 2556 * 4 * (2 * 512 + 2 * 512 + 2 * 2)
+    assert found.traffic_bytes["host"][0] == 4 * (2556 * 2 * 512 + 512 * 5112 + 2 * 5112)
+    assert found.counts["slots"][0] == 2 * 5112 * 512 * 36
+
+
+def test_a_stream_is_shared_by_all_banks_and_the_fullest_one_decides() -> None:
+    """10,000,001 sums of two: 3,913 on the fullest of 2,556 banks, each 6 slots, 8 bytes read and 4 written."""
+    device = aisys.device("upmem")
+    bank = device.architecture
+    assert isinstance(bank, PimBank)
+    count = 10_000_001
+    table = OpTable.of(
+        "stream", read_bytes=8 * count, write_bytes=4 * count, flop=count, rows=1, cols=count, function="add",
+        dtype="int32",
+    )  # fmt: skip
+    found = cost(table, device)
+    dma = 3913 * 12 * (77 / 1024 + 1 / 2)
+    assert found.counts["dma_cycles"][0] == pytest.approx(dma)
+    assert found.time_s[0] == pytest.approx(dma / 350e6)
+    assert found.traffic_bytes["mram"][0] == 12 * count
+    few = additions(count, "fp32", num_bytes=8)
+    assert few.time_s[0] == pytest.approx(count * 71 / 350e6)
+    energy = 6 * count * bank.energy_joule_per_cycle + 12 * count * device.main_memory.energy_joule_per_byte
+    assert found.energy_joule[0] == pytest.approx(energy + found.time_s[0] * device.idle_watt)
+    slow = replace(table, columns={**table.columns, "dtype": np.array(["fp32"])})
+    assert cost(slow, device).time_s[0] == pytest.approx(3913 * 71 / 350e6)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not TABLES, reason="set AISYS_TABLES to the folder that holds measured/ to compare")
 def test_a_search_on_one_core_is_within_a_factor_of_two_of_two_programs() -> None:

@@ -65,6 +65,8 @@ def test_operands_that_fit_the_buffer_move_once_and_others_as_often_as_the_grid_
     once = 40 * 70 + 70 * 90 + 4 * 40 * 90
     assert matmul(40, 90, 70, grid("ws")).traffic_bytes["dram"][0] == once
     assert matmul(40, 90, 70, grid("ws", buffer_bytes=3 * 4 * 40 * 90)).traffic_bytes["dram"][0] == once
+    spilled = matmul(40, 90, 70, grid("ws", buffer_bytes=3 * 4 * 40 * 90 - 3)).traffic_bytes["dram"][0]
+    assert spilled == once + 4 * 4 * 40 * 90
     nothing_fits = 3 * 40 * 70 + 70 * 90 + 4 * (2 * 3 - 1) * 40 * 90
     assert matmul(40, 90, 70, grid("ws", buffer_bytes=300)).traffic_bytes["dram"][0] == nothing_fits
     assert matmul(40, 90, 70, grid("ws", buffer_bytes=300)).traffic_bytes["sram"][0] == nothing_fits
@@ -92,8 +94,19 @@ def test_the_slower_of_grid_and_memory_binds() -> None:
     assert many.time_s[0] == many.counts["cycles"][0] / device.architecture.clock_hz
 
 
-def test_the_limit_is_every_unit_busy() -> None:
-    assert matmul(4096, 4096, 4096, grid("os"), tier="limit").time_s[0] == 4096**3 / 1024 / 1e9
+def test_the_limit_is_every_unit_busy_and_every_byte_moved_once() -> None:
+    device = grid("os")
+    found = matmul(4096, 4096, 4096, device, tier="limit")
+    sram, dram = device.memories.values()
+    once = (1 + 1 + 4) * 4096**2
+    assert found.time_s[0] == 4096**3 / 1024 / 1e9
+    assert found.traffic_bytes == {"sram": once, "dram": once}
+    expected = (
+        4096**3 * device.architecture.energy_joule_per_mac
+        + once * (sram.energy_joule_per_byte + dram.energy_joule_per_byte)
+        + found.time_s[0] * device.idle_watt
+    )
+    assert found.energy_joule[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_experts_share_rows_and_heads_are_products_of_their_own() -> None:
@@ -111,6 +124,8 @@ def test_experts_share_rows_and_heads_are_products_of_their_own() -> None:
     assert found.counts["cycles"][0] == 8 * (2 * 4 + 4 * 1) * (16 + 94)
     keys_and_values = 2 * 2 * 128 * (64 + 32)
     assert found.traffic_bytes["dram"][0] == 8 * 16 * 64 + keys_and_values + 8 * 16 * 32
+    spilled = cost(heads, grid("ws", buffer_bytes=30)).traffic_bytes["dram"][0]
+    assert spilled == 4 * 8 * 16 * 64 + keys_and_values + (2 * 4 - 1) * 8 * 16 * 32
 
 
 def test_a_stream_takes_its_bytes_at_the_bandwidth_of_memory() -> None:

@@ -86,6 +86,16 @@ def test_cores_share_a_phase_as_far_as_its_slack_goes_and_meet_at_its_end() -> N
         assert eight == pytest.approx(one / share + 2 * 1e-6)
 
 
+def test_energy_is_that_of_the_cores_at_work_and_of_the_bytes_moved() -> None:
+    """Three of eight cores work, and none during the barriers."""
+    device = core(num_cores=8)
+    found = priced(record(LISTS, slack=3), device)
+    at_work = found.time_s[0] - 2 * 1e-6
+    moving = found.traffic_bytes["ddr"][0] * device.main_memory.energy_joule_per_byte
+    watt = device.max_watt - device.idle_watt
+    assert found.energy_joule[0] == pytest.approx(device.idle_watt * found.time_s[0] + watt * at_work * 3 / 8 + moving)
+
+
 def test_many_cores_are_bound_by_the_bandwidth_of_memory() -> None:
     cold = replace(CHECKS, reuse=())
     found = priced(record(cold), core(num_cores=1000))
@@ -164,6 +174,22 @@ def test_the_busiest_bank_decides_but_a_scan_is_cut_evenly() -> None:
     lists, scan = 8_000 * 77 + 256_000 / 2, 64_000 * (77 / 2048 + 1 / 2)
     assert found.counts["dma_cycles"][0] == pytest.approx(2 * (lists + scan / 16))
     assert found.traffic_bytes["host"][0] == 0
+
+
+def test_instructions_follow_their_accesses_to_the_busiest_bank() -> None:
+    """Two slots per addition, three per access: all on one bank but the share of the scan, which is even."""
+    device = banks()
+    bank = device.architecture
+    assert isinstance(bank, PimBank)
+    slots_of = {"int_add": 2.0, "int_compare": 1.0, "load_store": 3.0}
+    dearer = replace(bank, instructions=FrozenMap({name: number(slots) for name, slots in slots_of.items()}))
+    lonely = BlockTraffic(np.array([0]), np.array([0]), np.array([1000]))
+    small = replace(CHECKS, footprint_bytes=4096)
+    found = priced(record(SCAN, small, traffic=lonely), replace(device, architecture=dearer))
+    slots = 100_000 * 2 + 50_000 + 80_000 * 3
+    share = 0.2 / 16 + 0.8
+    assert found.counts["slots"][0] == 2 * slots
+    assert found.time_s[0] == pytest.approx(2 * slots * share / 350e6)
 
 
 def test_few_pieces_of_work_leave_threads_idle() -> None:
