@@ -50,7 +50,7 @@ class Case:
 
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """Seconds of every row, with peak memory in GiB beside it."""
-    measured = _measured(table)
+    measured = measured_s(table)
     predicted, low, high, memory = (np.full(len(table), np.nan) for _ in range(4))
     memory_interval = np.full((2, len(table)), np.nan)
     cases, reasons = read_cases(table, options)
@@ -221,7 +221,7 @@ def _count(cells: dict[str, str], name: str, empty: int | None = None) -> int:
     return int(value)
 
 
-def _measured(table: Table) -> Floats:
+def measured_s(table: Table) -> Floats:
     """Seconds per iteration, from tokens per second where those are stated; NaN where neither is."""
     seconds = _numbers(table, "measured_s")
     rate = _numbers(table, "tokens_per_s_per_device")
