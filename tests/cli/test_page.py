@@ -139,7 +139,7 @@ def test_no_roof_is_above_the_slope_of_the_memory():
 
 def test_the_canvas_gets_every_task_where_the_timeline_has_it():
     timeline = train_frontier(best=3).reports[0].timeline
-    state = canvas_state(timeline)
+    state = canvas_state(timeline, timeline.critical_path())
     start = np.frombuffer(b64decode(state["start"]), "<f4")
     length = np.frombuffer(b64decode(state["length"]), "<f4")
     lane = np.frombuffer(b64decode(state["lane"]), "<u2")
@@ -147,6 +147,9 @@ def test_the_canvas_gets_every_task_where_the_timeline_has_it():
     assert len(start) == len(timeline.program)
     np.testing.assert_allclose(start, timeline.start_ps[order] / timeline.makespan_ps, atol=1e-7)
     np.testing.assert_allclose(length, (timeline.end_ps - timeline.start_ps)[order] / timeline.makespan_ps, rtol=1e-6)
+    critical = np.frombuffer(b64decode(state["critical"]), np.uint8)
+    assert critical.sum() == len(timeline.critical_path())
+    assert (length[critical == 1].sum()) == pytest.approx(1, abs=1e-4)
     names = [timeline.program.resources[r] for r in timeline.program.resource[order]]
     assert [state["lanes"][i] for i in lane] == names
     assert state["num_main"] == 4

@@ -118,10 +118,9 @@ def _remove(kept: Path | None) -> None:
 
 
 def _write(found: Frontier, request: Request, folder: Path) -> None:
-    from aisys.report.files import write_files
-    from aisys.report.folder import folder_files
+    from aisys.report.folder import save
 
-    write_files(folder, folder_files(found, machine(request.machine, num_devices=request.devices).device))
+    save(found, machine(request.machine, num_devices=request.devices), folder)
 
 
 def _show(found: Frontier, top: int, folder: Path | None) -> None:

@@ -1,7 +1,10 @@
 """All forms of an answer as the files of one folder."""
 
-from aisys.machine import Device
+from pathlib import Path
+
+from aisys.machine import Device, Machine
 from aisys.report.figure import figure_files
+from aisys.report.files import write_files
 from aisys.report.page import page
 from aisys.report.sources import bibtex, grouped
 from aisys.report.store import RUN_FILE, run_text
@@ -21,3 +24,11 @@ def folder_files(frontier: Frontier, device: Device) -> dict[str, str | bytes]:
         "sources.bib": bibtex(grouped(best.provenance)),
     }  # fmt: skip
     return files | figure_files(frontier, device)
+
+
+def save(frontier: Frontier, machine: Machine, folder: str | Path) -> tuple[Path, ...]:
+    """Write every form of an answer on `machine` into `folder`: the page, the trace, the run, tables, figures, sources.
+
+    Raises BadInput, with nothing half-written, where the folder cannot be written or the answer has no plan.
+    """
+    return write_files(Path(folder), folder_files(frontier, machine.device))

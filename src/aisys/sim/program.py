@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +99,19 @@ class Timeline:
         return path[::-1]
 
     def _cause(self, task: int) -> int | None:
+        """A task that ends when `task` starts and that it waits for; None where it starts at time 0."""
         p, start = self.program, self.start_ps[task]
         if start == 0:
             return None
-        before: Any = p.after[p.after_ptr[task] : p.after_ptr[task + 1]]
-        waits = [int(b) for b in before if self.end_ps[b] == start]
-        same = np.flatnonzero((p.resource == p.resource[task]) & (self.end_ps == start))
-        candidates = [*waits, *(int(s) for s in same if s != task and s < task)]
-        return candidates[0] if candidates else None
+        waits = p.after[p.after_ptr[task] : p.after_ptr[task + 1]].tolist()
+        candidates = (b for b in (*waits, int(self._previous[task])) if b >= 0 and self.end_ps[b] == start)
+        return next(candidates, None)
+
+    @cached_property
+    def _previous(self) -> Ints:
+        """The task that each task's resource serves before it, -1 for its first one."""
+        order = np.argsort(self.program.resource, kind="stable")
+        out = np.full(len(order), -1, np.int64)
+        is_same = self.program.resource[order][1:] == self.program.resource[order][:-1]
+        out[order[1:][is_same]] = order[:-1][is_same]
+        return out

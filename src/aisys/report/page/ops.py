@@ -5,7 +5,7 @@ from html import escape
 
 from aisys.machine import Device
 from aisys.report.page.card import section, table
-from aisys.report.page.timeline import MOST_TASKS, canvas_state
+from aisys.report.page.timeline import MOST_TASKS, canvas_state, shares_of_kinds
 from aisys.report.parts import part
 from aisys.report.quantity import percent, scaled, seconds
 from aisys.report.roofline import Roofline, points
@@ -25,9 +25,10 @@ def op_sections(report: Report, device: Device) -> str:
     titles = ("op", "block", "bound by", "once", "repeats", "share", "rate", f"of {report.plan.precision} peak")
     sides = ["", "", "", *[" class=number"] * 5]
     head = "".join(f"<th{side} scope=col>{title}</th>" for title, side in zip(titles, sides, strict=True))
+    what = "One microbatch" if report.goal == "train" else "One decode step"
     note = (
-        "One microbatch of the best plan on one device, all repetitions of each block together; areas are times. "
-        "A click on a block opens it."
+        f"{what} of the best plan on one device, all repetitions of each block together; areas are times. A click on a "
+        "block opens it."
     )
     ops = section(
         "ops", "Layer by layer", note,
@@ -73,15 +74,18 @@ def timeline_section(timeline: Timeline | None) -> str:
     """The step of the best plan, task by task. "" for a report without a timeline."""
     if timeline is None or not len(timeline.program):
         return ""
-    state = canvas_state(timeline)
+    path = timeline.critical_path()
+    state = canvas_state(timeline, path)
     num_tasks = len(timeline.program)
     busy = timeline.busy_ps()[: state["num_main"]]
     share = float(busy.mean()) / max(1, timeline.makespan_ps)
+    kinds = shares_of_kinds(timeline, path)
+    spent = ", ".join(f"{escape(kind)} {percent(share_of, 2)}" for kind, share_of in kinds.items())
     shown = f" The first {MOST_TASKS:,} are drawn." if num_tasks > MOST_TASKS else ""
     note = (
         f"{num_tasks:,} tasks on {state['num_main']} stage{'s' * (state['num_main'] > 1)}, busy {percent(share, 2)} "
-        f"of the time; the numbers are microbatches.{shown} Drag to move; the buttons, + and -, or Ctrl with the wheel "
-        "zoom."
+        f"of the time; the numbers are microbatches, the underlined tasks are the critical path: {spent}.{shown} Drag "
+        "to move; the buttons, + and -, or Ctrl with the wheel zoom."
     )
     buttons = "".join(
         f'<button data-zoom={factor} aria-label="{name}">{sign}</button>'
@@ -89,14 +93,14 @@ def timeline_section(timeline: Timeline | None) -> str:
     )
     has_sends = len(state["lanes"]) > state["num_main"]
     sends = "<button id=timeline-all aria-pressed=false>Transfers</button>" if has_sends else ""
-    kinds = "".join(
-        f'<li><i style="background:{kind["colour"]}"></i>{escape(kind["name"])}</li>' for kind in state["kinds"]
-    )
+    is_used = timeline.end_ps > timeline.start_ps
+    used = [state["kinds"][kind] for kind in sorted(set(timeline.program.kind[is_used].tolist()))]
+    legend = "".join(f'<li><i style="background:{k["colour"]}"></i>{escape(k["name"])}</li>' for k in used)
     label = f"timeline of {num_tasks} tasks on {state['num_main']} stages"
     body = (
         f"<div class=choices>{buttons}{sends}</div><div class=lanes>"
         f'<canvas id=timeline-canvas tabindex=0 role=img aria-label="{label}"></canvas></div>'
-        f"<ul class=legend>{kinds}</ul>"
+        f"<ul class=legend>{legend}</ul>"
         f"<script type=application/json id=timeline-data>{script_json(state)}</script>"
     )
     return section("timeline", "Timeline of one step", note, body)

@@ -28,9 +28,10 @@ def plans(frontier: Frontier) -> str:
         rows.append(f'<tr data-place="{place}"{" class=best" if place == 0 else ""}>{shown}</tr>')
         if report.reason:
             rows[-1] = rows[-1].replace("<tr ", f'<tr data-tip="{escape(report.reason)}" ', 1)
+    impossible = f", {frontier.num_pruned:,} of them impossible" if frontier.num_pruned else ""
     objectives = " and ".join(map(_objective, frontier.objectives))
     note = (
-        f"{frontier.num_evaluated:,} plans evaluated, {frontier.num_pruned:,} of them impossible. Shown are the "
+        f"{frontier.num_evaluated:,} plans evaluated{impossible}. Shown are the "
         f"fastest that fit and those that no other beats in {escape(objectives)} "
         "(<span class='rank front'>n</span>). A click on a title sorts."
     )

@@ -7,6 +7,7 @@
   const array = (text, Type) => new Type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   const start = array(state.start, Float32Array), length = array(state.length, Float32Array);
   const lane = array(state.lane, Uint16Array), kind = array(state.kind, Uint8Array), part = array(state.part, Uint16Array);
+  const critical = array(state.critical, Uint8Array);
   const context = canvas.getContext("2d"), total = state.total_s;
   const isPhone = innerWidth < 640;
   const LEFT = isPhone ? 64 : 128, TOP = 26;
@@ -63,12 +64,16 @@
     context.restore();
   }
   function drawTasks() {
-    const scale = width() / (to - from), high = laneHeight() - 3;
+    const scale = width() / (to - from), high = laneHeight() - 3, dark = ink("--ink");
     for (let i = 0; i < start.length; i++) {
       if (lane[i] >= rows() || start[i] > to || start[i] + length[i] < from) continue;
       const left = x(start[i]), wide = length[i] * scale, top = TOP + lane[i] * laneHeight() + 1.5;
       context.fillStyle = state.kinds[kind[i]].colour;
       context.fillRect(left, top, Math.max(wide - (wide > 3 ? 1 : 0), 0.6), high);
+      if (critical[i] && wide > 1) {
+        context.fillStyle = dark;
+        context.fillRect(left, top + high - 2, Math.max(wide - (wide > 3 ? 1 : 0), 0.6), 2);
+      }
       if (wide > 24 && high > 12 && lane[i] < state.num_main) {
         context.fillStyle = "#ffffff";
         context.textAlign = "center";
@@ -107,7 +112,8 @@
     }
     const box = canvas.getBoundingClientRect(), task = taskAt(event.clientX - box.left, event.clientY - box.top);
     if (task < 0) return showTip("", 0, 0);
-    const words = `${state.kinds[kind[task]].name}, microbatch ${part[task]}\n${state.lanes[lane[task]]}`;
+    const where = critical[task] ? `${state.lanes[lane[task]]}, on the critical path` : state.lanes[lane[task]];
+    const words = `${state.kinds[kind[task]].name}, microbatch ${part[task]}\n${where}`;
     showTip(`${words}\n${seconds(start[task] * total)} + ${seconds(length[task] * total)}`, event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerleave", () => showTip("", 0, 0));
