@@ -171,10 +171,12 @@ def test_an_answer_without_plans_says_so():
     assert "Binding constraint" in printed(empty, 100)
 
 
-def test_energy_per_token_is_power_over_rate():
+def test_energy_per_token_is_that_of_a_step_over_its_tokens():
     report = train_report(0)
     tokens = report.metrics["tokens_per_step"]
     assert joule_per_million(report) == pytest.approx(report.energy_joule / tokens * 1e6)
+    served = infer_frontier().reports[0]
+    assert joule_per_million(served) == pytest.approx(served.energy_joule / 32 * 1e6)  # a token per sequence
 
 
 def test_every_part_has_a_name_and_a_colour_of_its_own_among_its_neighbours():

@@ -87,9 +87,10 @@ def _takes(report: Report) -> str:
 
 
 def joule_per_million(report: Report) -> float:
-    """Energy of a million tokens, all devices."""
-    per_second = report.energy_joule / report.time_s
-    return per_second / report.throughput_per_s * 1e6 if report.throughput_per_s else float("nan")
+    """Energy of a million tokens, all devices: that of a step over the tokens of that step."""
+    usual = report.throughput_per_s * report.time_s if report.goal == "train" else float(report.plan.global_batch)
+    tokens = report.metrics.get("tokens_per_step", usual)
+    return report.energy_joule / tokens * 1e6 if tokens else float("nan")
 
 
 def advice_sentence(now: Report, best: Report) -> str:
