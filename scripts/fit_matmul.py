@@ -227,14 +227,14 @@ def write_residuals(generation: str, found: Mapping[str, residual.Residual]) -> 
     """The corrections of one generation, with a source in front."""
     lines = ["[[facts]]", f'source = "{SCRIPT} on gpu_gemm.csv ({DEVICES[generation]})"', 'kind = "fitted"']
     for variant, one in found.items():
-        lines += [f"{variant}.{name} = {_numbers(value)}" for name, value in one.as_dict().items()]
+        lines += [f"{variant}.{name} = {numbers_text(value)}" for name, value in one.as_dict().items()]
     RESIDUALS.mkdir(exist_ok=True)
     (RESIDUALS / f"{generation}.matmul.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _numbers(value: object) -> str:
+def numbers_text(value: object) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_numbers(item) for item in value)}]"
+        return f"[{', '.join(numbers_text(item) for item in value)}]"
     return f"{float(str(value)):.4g}"
 
 

@@ -6,8 +6,16 @@ from aisys.cost.gpu.timing import Floats, KernelTiming, by_name
 from aisys.machine import Device, Gpu
 
 
+def active_watt(device: Device) -> float:
+    """Power of a GPU that runs kernels which do nothing: clocks up, caches on, memory refreshed."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    return float(gpu.constant("energy.active_share")) * float(device.max_watt)
+
+
 def joule(timing: KernelTiming, device: Device) -> Floats:
-    """Energy of every row: active watt x time + joule per flop, per DRAM byte and per byte from the shared cache.
+    """Energy of every row: active power x time, joule per operation of its format, per byte from main memory and
+    per byte between the shared cache and the multiprocessors.
 
     Holds for kernels that follow one another without gaps; average power never exceeds the board limit.
     """
@@ -15,9 +23,9 @@ def joule(timing: KernelTiming, device: Device) -> Floats:
     assert isinstance(gpu, Gpu)
     per_flop = by_name(timing.math, lambda math: gpu.constant(f"energy.{math or 'none'}.joule_per_flop"))
     spent = (
-        gpu.constant("energy.active_watt") * timing.time_s
+        active_watt(device) * timing.time_s
         + per_flop * timing.flop
-        + gpu.constant("energy.joule_per_dram_byte") * timing.dram_bytes
-        + gpu.constant("energy.joule_per_chip_byte") * timing.chip_bytes
+        + float(gpu.constant("energy.joule_per_dram_byte")) * timing.dram_bytes
+        + float(gpu.constant("energy.joule_per_chip_byte")) * timing.chip_bytes
     )
     return np.minimum(spent, float(device.max_watt) * timing.time_s)
