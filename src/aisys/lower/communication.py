@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from aisys import collective
 from aisys.machine import Machine
-from aisys.plan.groups import Group
+from aisys.plan import Plan, PlanTable
+from aisys.plan.groups import Group, groups
 
 Floats = NDArray[np.float64]
-__all__ = ["Group", "TransferTimes", "transfer_times"]
+Ints = NDArray[np.int64]
+DEGREES = ("tensor", "context", "data", "expert", "pipeline")
+__all__ = ["Group", "Places", "TransferTimes", "places", "seconds", "transfer_times"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,6 +27,47 @@ class TransferTimes:
     keys: frozenset[str]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Places:
+    """The groups of one mesh axis, one entry per plan: ranks, ranks along each tier of the machine [plans, tiers],
+    and how many such groups share the network links of a node.
+    """
+
+    size: Ints
+    members: Ints
+    sharing: Ints
+
+    @classmethod
+    def of(cls, where: Sequence[Group]) -> "Places":
+        """Groups side by side."""
+        return cls(
+            size=np.array([g.size for g in where], np.int64), sharing=np.array([g.sharing for g in where], np.int64),
+            members=np.array([[n for _, n in g.members] for g in where], np.int64),
+        )  # fmt: skip
+
+    def take(self, rows: NDArray[np.int64]) -> "Places":
+        """The chosen rows, in any shape flattened."""
+        return Places(size=self.size[rows], members=self.members[rows], sharing=self.sharing[rows])
+
+
+def places(plans: PlanTable, machine: Machine) -> dict[str, Places]:
+    """Where the groups of every plan stand, by mesh axis. Raises CannotApply for a plan larger than the machine."""
+    degrees = np.stack([plans[name] for name in DEGREES], axis=1).astype(np.int64)
+    distinct, index = np.unique(degrees, axis=0, return_inverse=True)
+    found = [groups(Plan(**dict(zip(DEGREES, row, strict=True))), machine) for row in distinct.tolist()]
+    index = index.ravel()
+    return {axis: Places.of([g[axis] for g in found]).take(index) for axis in (found[0] if found else ())}
+
+
+def seconds(kinds: str | Sequence[str], num_bytes: Floats, where: Places, machine: Machine) -> Floats:
+    """Time of transfers, in the shape [plans, ...] of `num_bytes`: 0 where nothing moves. kinds: one, or per plan."""
+    each = num_bytes.size // max(1, len(num_bytes))
+    rows = np.repeat(np.arange(len(num_bytes)), each)
+    codes = _codes([kinds] * len(num_bytes) if isinstance(kinds, str) else kinds)
+    priced = _price(codes[rows], num_bytes.ravel(), where.take(rows), machine, "")
+    return priced.time_s.reshape(num_bytes.shape)
+
+
 def transfer_times(
     kinds: Sequence[str], num_bytes: Floats, where: Sequence[Group], machine: Machine, library: str = ""
 ) -> TransferTimes:
@@ -31,18 +75,24 @@ def transfer_times(
 
     library: the collective library; "" takes the one that runs on the machine's links.
     """
-    is_real = (num_bytes > 0) & np.array([g.size > 1 for g in where], bool)
-    out = [np.zeros(len(where)) for _ in range(3)]
-    rows = np.flatnonzero(is_real).tolist()
-    if not rows:
+    if not where:
+        return TransferTimes(time_s=np.zeros(0), low_s=np.zeros(0), high_s=np.zeros(0), keys=frozenset())
+    return _price(_codes(kinds), num_bytes, Places.of(where), machine, library)
+
+
+def _codes(kinds: Sequence[str]) -> Ints:
+    return np.array([collective.OPS.index(kind) for kind in kinds], np.int64)
+
+
+def _price(codes: Ints, num_bytes: Floats, where: Places, machine: Machine, library: str) -> TransferTimes:
+    out = [np.zeros(len(num_bytes)) for _ in range(3)]
+    rows = np.flatnonzero((num_bytes > 0) & (where.size > 1))
+    if not len(rows):
         return TransferTimes(time_s=out[0], low_s=out[1], high_s=out[2], keys=frozenset())
-    members = np.array([[n for _, n in where[i].members] for i in rows])
-    codes = np.array([collective.OPS.index(kinds[i]) for i in rows])
-    shared = np.array([where[i].sharing for i in rows])
-    table = np.column_stack([codes, num_bytes[rows], shared, members])
-    distinct, index = np.unique(table, axis=0, return_inverse=True)
+    table = np.column_stack([codes[rows], num_bytes[rows], where.sharing[rows], where.members[rows]])
+    distinct, index = np.unique(np.ascontiguousarray(table, np.float64), axis=0, return_inverse=True)
     cost = collective.time(
-        [collective.OPS[int(c)] for c in distinct[:, 0]], distinct[:, 1],
+        distinct[:, 0].astype(np.int64), distinct[:, 1],
         {tier: distinct[:, 3 + i] for i, tier in enumerate(machine.mesh)}, machine, sharing=distinct[:, 2],
         library=library,
     )  # fmt: skip

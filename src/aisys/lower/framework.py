@@ -21,7 +21,8 @@ class Framework:
     host_s_per_forward_kernel, host_s_per_backward_kernel, host_s_per_transfer: the host launches no faster than this.
     host_exponent: device and host together take (device^n + host^n)^(1/n). host_s_per_microbatch: host work of a stage
     per microbatch that no kernel runs under. step_s: fixed time per step.
-    compute_factor: kernels back to back take this many times the sum of their own times (clock, gaps, stragglers).
+    compute_factor: kernels back to back take this many times the sum of their own times (sustained clock, gaps).
+    device_spread: relative standard deviation of the speed of devices, the slowest of which sets the pace.
     stream_factor, attention_factor, fp8_factor, grouped_factor, grouped_fp8_factor: the same beside it for streaming
     ops, attention, matmuls in fp8, grouped matmuls in 16 bits and in fp8, where the framework's kernels are not those
     that the cost models were fitted on.
@@ -30,7 +31,7 @@ class Framework:
     tensor_overlap: the share of the other tensor-parallel transfers that does. send_overlap: the share of a send
     during which the sender computes. gradient_overlap, gather_overlap: the share of gradient reduction and weight
     gathering that may run under compute. slowdown: compute takes this many times as long while communication runs
-    under it.
+    under it. reduced_bytes_per_element: width of a gradient while it is reduced.
     unfused_loss: 1 where the loss is a row of fp32 kernels, 0 where it is one.
     reserved_bytes: device memory outside tensors. activation_factor: activation bytes relative to the saved tensors.
     error_low, error_high, memory_error_low, memory_error_high: the 90 % interval of a step as factors on its time and
@@ -46,6 +47,7 @@ class Framework:
     host_s_per_microbatch: Sourced
     step_s: Sourced
     compute_factor: Sourced
+    device_spread: Sourced
     stream_factor: Sourced
     attention_factor: Sourced
     fp8_factor: Sourced
@@ -59,6 +61,7 @@ class Framework:
     gradient_overlap: Sourced
     gather_overlap: Sourced
     slowdown: Sourced
+    reduced_bytes_per_element: Sourced
     unfused_loss: Sourced
     reserved_bytes: Sourced
     activation_factor: Sourced

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from aisys.lower.blocks import CATEGORIES, COMPUTE, PRODUCTS
 from aisys.lower.framework import Framework
+from aisys.plan import PlanTable
 
 Floats = NDArray[np.float64]
 _COMPUTE = np.array([category in COMPUTE for category in CATEGORIES])
@@ -54,6 +55,17 @@ def both(device_s: Floats, host_s: Floats, framework: Framework) -> Floats:
     ratio = np.divide(shorter, longer, out=np.zeros_like(longer), where=longer > 0)
     together: Floats = longer * (1.0 + ratio**n) ** (1.0 / n)
     return together
+
+
+def slowest(plans: PlanTable, framework: Framework) -> Floats:
+    """How much longer the slowest device of a plan takes than an average one, array [plans].
+
+    Devices differ by `device_spread` (relative standard deviation); a synchronous step waits for the slowest of N,
+    which stands about sqrt(2 ln N) deviations off. Source: Cramer 1946, extremes of a normal sample.
+    """
+    devices = plans["tensor"] * plans["pipeline"] * plans["data"] * plans["context"]
+    pace: Floats = 1.0 + float(framework.device_spread) * np.sqrt(2.0 * np.log(devices.astype(np.float64)))
+    return pace
 
 
 def _factors(framework: Framework) -> Floats:

@@ -1,5 +1,7 @@
 """Device memory of a training step: model state under ZeRO, activations in flight, what backward works on."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,26 +52,58 @@ def in_flight(schedule: str, num_stages: int, num_microbatches: int, interleave:
     return np.minimum(total, warmup + 1)
 
 
-def device_bytes(
-    plans: PlanTable, counts: Ints, state_bytes: Floats, saved_bytes: Floats, working_bytes: Floats, weights: Floats,
-    framework: Framework,
-) -> Floats:  # fmt: skip
-    """Bytes by part on each stage's device: array [plans, stages, PARTS], for plans of one pipeline shape.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Held:
+    """What one device holds of each block, arrays [plans, blocks, ...]: state_bytes [.., roles, groups] before ZeRO,
+    saved_bytes of one microbatch, working_bytes beside them, elements of whole weights.
+    """
 
-    counts: [virtual stages, blocks]. state_bytes: [plans, blocks, roles, groups] before ZeRO. saved_bytes,
-    working_bytes: [plans, blocks] per microbatch. weights: [plans, blocks] 16-bit bytes of whole weights.
+    state_bytes: Floats
+    saved_bytes: Floats
+    working_bytes: Floats
+    elements: Floats
+
+
+def device_bytes(plans: PlanTable, counts: Ints, held: Held, framework: Framework) -> Floats:
+    """Bytes by part on each stage's device: array [plans, stages, PARTS], for plans of one pipeline and interleave.
+
+    counts: [virtual stages, blocks]. The allocator keeps `activation_factor` times what activations fill.
     """
     p, v = int(plans["pipeline"][0]), int(plans["interleave"][0])
     per_stage = counts.reshape(v, p, -1).sum(0)
-    state = (state_bytes / state_ways(plans)[:, None]).sum(-1)
+    state = (held.state_bytes / state_ways(plans)[:, None]).sum(-1)
     state[:, :, 2] *= ~plans["offload_optimizer"].astype(bool)[:, None]
     out = np.zeros((len(plans), p, len(PARTS)))
     out[:, :, :4] = np.einsum("sb,gbr->gsr", per_stage, state)
-    held = in_flight(str(plans["schedule"][0]), p, int(plans["num_microbatches"][0]), v)
-    out[:, :, 4] = np.einsum("sb,gb->gs", per_stage, saved_bytes) * (held / v) * float(framework.activation_factor)
+    saved = np.einsum("sb,gb->gs", per_stage, held.saved_bytes) * (_in_flight_of(plans) / v)
     present = per_stage[None] > 0
-    out[:, :, 5] = np.where(present, working_bytes[:, None, :], 0.0).max(-1)
-    whole = np.where(present, weights[:, None, :], 0.0).max(-1) * 2 if p == 1 else weights @ per_stage.T
-    out[:, :, 5] += np.where(zero_level(plans)[:, None] == 3, whole, 0.0)
+    working = np.where(present, held.working_bytes[:, None, :], 0.0).max(-1)
+    out[:, :, 4] = saved * float(framework.activation_factor)
+    out[:, :, 5] = working * float(framework.activation_factor) + _whole_bytes(plans, per_stage, held)
     out[:, :, 6] = float(framework.reserved_bytes)
     return out
+
+
+def _in_flight_of(plans: PlanTable) -> Ints:
+    """`in_flight` of every plan, array [plans, stages]."""
+    p, v = int(plans["pipeline"][0]), int(plans["interleave"][0])
+    choices = list(zip(plans["schedule"].tolist(), plans["num_microbatches"].tolist(), strict=True))
+    known = {choice: in_flight(choice[0], p, choice[1], v) for choice in set(choices)}
+    return np.stack([known[choice] for choice in choices])
+
+
+def _whole_bytes(plans: PlanTable, per_stage: Ints, held: Held) -> Floats:
+    """Under ZeRO-3, weights that stand gathered in 16 bits and gradients that are not yet spread, [plans, stages].
+
+    Without a pipeline: the block at work and the next one, and the gradients of one block in 16 bits and as they are
+    reduced. With one, all weights of the stage stay gathered between microbatches, and its gradients add up whole.
+    Source: Zhao et al. 2023 (FSDP); torchtitan's pipeline leaves weights gathered.
+    """
+    weights, gradients = held.elements * 2.0, held.state_bytes[:, :, 1].sum(-1)
+    if int(plans["pipeline"][0]) == 1:
+        present = per_stage[None] > 0
+        whole = np.where(present, (2 * weights + weights + gradients)[:, None, :], 0.0).max(-1)
+    else:
+        whole = (weights + gradients) @ per_stage.T
+    is_spread = zero_level(plans)[:, None] == 3
+    return np.where(is_spread, whole, 0.0)

@@ -1,32 +1,32 @@
 """What each pipeline stage of many plans does: from block costs to the durations that a schedule runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aisys.lower import memory
 from aisys.lower.blocks import CATEGORIES
-from aisys.lower.communication import Group, transfer_times
-from aisys.lower.local import Priced, block_times, both
+from aisys.lower.communication import places, seconds
+from aisys.lower.local import Priced, block_times, both, slowest
 from aisys.lower.offload import offload_s
 from aisys.lower.shares import Setting, Shares
-from aisys.lower.tail import Windows, gradient_s, optimizer_s
-from aisys.machine import Machine
-from aisys.plan import Plan, PlanTable
-from aisys.plan.groups import groups
+from aisys.lower.tail import Traffic, gradient_s, optimizer_s, windows
+from aisys.plan import PlanTable
 from aisys.plan.stages import block_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 PARTS = (*CATEGORIES, "weights", "host", "gradients", "optimizer", "bubble")
 """What a device spends its step on: kernels by kind, communication by mesh axis (`weights`: ZeRO-3 gathers)."""
+_AXES = ("model_state", "expert_data")
+"""The ranks that share dense and expert weights."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stages:
-    """Plans of one pipeline shape, before their schedule runs.
+    """Plans of one number of stages and chunks, before their schedule runs.
 
     forward_s, backward_s, send_s: arrays [plans, virtual stages]. gradients_s, optimizer_s: [plans, stages].
     saved_bytes: [plans, virtual stages] per microbatch. memory_bytes: [plans, stages, memory.PARTS].
@@ -45,34 +45,28 @@ class Stages:
     energy_joule: Floats
 
 
-def stages(setting: Setting, plans: PlanTable, shares: list[Shares]) -> Stages:
-    """The stages of plans that share pipeline, interleave, num_microbatches and schedule."""
+def stages(setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> Stages:
+    """The stages of plans that share pipeline and interleave; `shares` holds one entry per plan."""
     return _Assembly(setting, plans, shares).stages()
-
-
-@lru_cache(maxsize=65536)
-def _groups(tensor: int, context: int, data: int, expert: int, pipeline: int, machine: Machine) -> dict[str, Group]:
-    plan = Plan(tensor=tensor, context=context, data=data, expert=expert, pipeline=pipeline)
-    return groups(plan, machine)
 
 
 class _Assembly:
     """Arrays over plans (first axis) of one pipeline shape; each method adds one concern."""
 
-    def __init__(self, setting: Setting, plans: PlanTable, shares: list[Shares]) -> None:
+    def __init__(self, setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> None:
         self.setting, self.plans = setting, plans
-        self.p, self.v, self.m = (int(plans[n][0]) for n in ("pipeline", "interleave", "num_microbatches"))
+        self.p, self.v = int(plans["pipeline"][0]), int(plans["interleave"][0])
+        self.m = plans["num_microbatches"].astype(np.float64)
         self.counts = block_counts(setting.graph, self.p * self.v)
+        self.per_stage = self.counts.reshape(self.v, self.p, -1).sum(0).astype(np.float64)
         distinct = list({id(s): s for s in shares}.values())
         place = {id(s): i for i, s in enumerate(distinct)}
         self.index = np.array([place[id(s)] for s in shares])
         self.distinct = distinct
         self.state = self._with_shared(self.of("state_bytes"), self.of("shared_bytes"))
         self.elements = self._with_shared(self.of("elements"), self.of("shared_elements"))
-        names = ("tensor", "context", "data", "expert", "pipeline")
-        columns = zip(*(plans[n].tolist() for n in names), strict=True)
-        where = [_groups(*degrees, setting.machine) for degrees in columns]
-        self.places = {axis: [g[axis] for g in where] for axis in where[0]}
+        self.level = memory.zero_level(plans)
+        self.where = places(plans, setting.machine)
 
     def _with_shared(self, held: Floats, shared: Floats) -> Floats:
         """Dense and expert amounts with those of shared weights: once per stage that holds a block which names them.
@@ -96,8 +90,9 @@ class _Assembly:
     def stages(self) -> Stages:
         framework = self.setting.framework
         times = block_times(Priced(**{f.name: self.of(f.name) for f in fields(Priced)}), framework)
+        pace = slowest(self.plans, framework)
         gather, scatter = self._weight_traffic()
-        device = np.moveaxis(times.device_s, 2, 0)
+        device = np.moveaxis(times.device_s, 2, 0) * pace[None, :, None]
         waits = np.stack([self._waits(device[0], gather), self._waits(device[1], gather + scatter)])
         on_device = self._sum(device + waits)
         on_host = self._sum(np.moveaxis(times.host_s, 2, 0))
@@ -105,18 +100,19 @@ class _Assembly:
         sends = self._send_s()
         blocked = sends * (1.0 - float(framework.send_overlap))
         forward, backward = both(on_device, on_host, framework) + self._sent(blocked)
-        gradients, optimizer = self._tail(forward, backward)
-        memory_bytes = memory.device_bytes(
-            self.plans, self.counts, self.state, self.of("saved_bytes"), self.of("working_bytes"),
-            self.elements.sum(-1) * 2.0, framework,
+        gradients, optimizer = self._gradients(forward, backward), self._optimizer()
+        held = memory.Held(
+            state_bytes=self.state, saved_bytes=self.of("saved_bytes"), working_bytes=self.of("working_bytes"),
+            elements=self.elements.sum(-1),
         )  # fmt: skip
         host = forward + backward - on_device.sum(0)
+        parts = times.parts_s * pace[:, None, None]
         return Stages(
             plans=self.plans, forward_s=forward, backward_s=backward,
             send_s=np.repeat((sends - blocked)[:, None], self.p * self.v, 1),
-            gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(self.of("saved_bytes")),
-            memory_bytes=memory_bytes,
-            breakdown_s=self._breakdown(times.parts_s, waits.sum(0), host, (gradients, optimizer)),
+            gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(held.saved_bytes),
+            memory_bytes=memory.device_bytes(self.plans, self.counts, held, framework),
+            breakdown_s=self._breakdown(parts, waits.sum(0), host, (gradients, optimizer)),
             energy_joule=self._energy(),
         )  # fmt: skip
 
@@ -133,50 +129,34 @@ class _Assembly:
         summed: Floats = per_block @ self.counts.T.astype(np.float64)
         return summed
 
-    def _per_stage(self, per_virtual: Floats) -> Floats:
-        """[plans, virtual stages, ...] to [plans, stages, ...]."""
-        shape = per_virtual.shape
-        summed: Floats = per_virtual.reshape(shape[0], self.v, self.p, *shape[2:]).sum(1)
+    def _chunks(self, per_virtual: Floats) -> Floats:
+        """[plans, virtual stages] to [plans, stages]: the chunks of a stage together."""
+        summed: Floats = per_virtual.reshape(len(per_virtual), self.v, self.p).sum(1)
         return summed
 
     def _weight_traffic(self) -> tuple[Floats, Floats]:
         """ZeRO-3 without a pipeline: gather and reduce-scatter time of each block per microbatch, [plans, blocks]."""
-        blocks = len(self.counts[0])
-        gather, scatter = np.zeros((len(self.plans), blocks)), np.zeros((len(self.plans), blocks))
-        rows = np.flatnonzero((memory.zero_level(self.plans) == 3) & (self.p == 1))
+        gather, scatter = np.zeros(self.elements.shape[:2]), np.zeros(self.elements.shape[:2])
+        rows = np.flatnonzero((self.level == 3) & (self.p == 1))
         if not len(rows):
             return gather, scatter
-        elements, state = self.elements, self.state
-        for group, axis in ((0, "model_state"), (1, "expert_data")):
-            weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
-            if not weights.any():
-                continue
-            where = [self.places[axis][r] for r in rows for _ in range(blocks)]
-            machine = self.setting.machine
-            for kind, size, total in (("all_gather", weights, gather), ("reduce_scatter", grads, scatter)):
-                times = transfer_times([kind] * size.size, size.ravel(), where, machine)
-                total[rows] += times.time_s.reshape(size.shape)
+        machine = self.setting.machine
+        for group, axis in enumerate(_AXES):
+            elements, where = self.elements[rows, :, group], self.where[axis].take(rows)
+            gather[rows] += seconds("all_gather", elements * 2.0, where, machine)
+            scatter[rows] += seconds("reduce_scatter", elements * self._reduced_bytes, where, machine)
         return gather, scatter
-        elements, state = self.elements, self.state
-        for group, axis in ((0, "model_state"), (1, "expert_data")):
-            weights, grads = elements[rows, :, group] * 2.0, state[rows, :, 1, group]
-            if not weights.any():
-                continue
-            where = [self.places[axis][r] for r in rows for _ in range(blocks)]
-            machine = self.setting.machine
-            gather[rows] += transfer_times(
-                ["all_gather"] * weights.size, weights.ravel(), where, machine
-            ).time_s.reshape(weights.shape)
-            scatter[rows] += transfer_times(
-                ["reduce_scatter"] * grads.size, grads.ravel(), where, machine
-            ).time_s.reshape(grads.shape)
-        return gather, scatter
+
+    @property
+    def _reduced_bytes(self) -> float:
+        return float(self.setting.framework.reduced_bytes_per_element)
 
     def _waits(self, compute: Floats, communication: Floats) -> Floats:
         """What a block waits for its weights: what does not fit under compute, which it slows, [plans, blocks]."""
         framework = self.setting.framework
         hidden = np.minimum(communication * float(framework.gather_overlap), compute)
-        return communication - hidden + hidden * (float(framework.slowdown) - 1.0)
+        waited: Floats = communication - hidden + hidden * (float(framework.slowdown) - 1.0)
+        return waited
 
     def _send_s(self) -> Floats:
         """A hand-over from stage to stage: where tensor ranks hold the same, each sends its part and they gather it.
@@ -185,56 +165,65 @@ class _Assembly:
         """
         if self.p == 1:
             return np.zeros(len(self.plans))
-        machine, number = self.setting.machine, len(self.plans)
+        machine = self.setting.machine
         size = np.array([s.boundary_bytes for s in self.distinct])[self.index]
         copies = np.where(self.plans["sequence_parallel"], 1, self.plans["tensor"])
-        sends = transfer_times(["send_recv"] * number, size / copies, self.places["pipeline"], machine).time_s
-        whole = np.where(copies > 1, size, 0.0)
-        gathers = transfer_times(["all_gather"] * number, whole, self.places["tensor"], machine).time_s
-        return sends * float(self.setting.framework.send_factor) + gathers
+        sends = seconds("send_recv", size / copies, self.where["pipeline"], machine)
+        gathers = seconds("all_gather", np.where(copies > 1, size, 0.0), self.where["tensor"], machine)
+        total: Floats = sends * float(self.setting.framework.send_factor) + gathers
+        return total
 
-    def _tail(self, forward: Floats, backward: Floats) -> tuple[Floats, Floats]:
-        level = memory.zero_level(self.plans)
-        state, elements = self.state, self.elements
-        per_stage = self.counts.reshape(self.v, self.p, -1).sum(0).astype(np.float64)
-        once = np.where((level == 3) & (self.p == 1), 0.0, 1.0)[:, None]
-        sizes = {}
-        for group, name in enumerate(("dense", "expert")):
-            sizes[f"{name}.gradient"] = state[:, :, 1, group] @ per_stage.T * once
-            sizes[f"{name}.weight"] = elements[:, :, group] * 2.0 @ per_stage.T * once
-        windows = Windows(forward_s=self._per_stage(forward), backward_s=self._per_stage(backward))
-        gradients = gradient_s(self.setting.machine, self.setting.framework, self.places, sizes, level >= 1, windows)
-        gradients[:, [0, -1]] += self._tied_s()[:, None]
-        local = np.einsum("gbrk,sb->gsrk", state, per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
+    def _gradients(self, forward: Floats, backward: Floats) -> Floats:
+        """Exposed reduction of gradients and handing out of weights, once per step: array [plans, stages]."""
+        is_late = np.where((self.level == 3) & (self.p == 1), 0.0, 1.0)[:, None]
+        kinds, which = np.unique(self.per_stage, axis=0, return_inverse=True)
+        which = which.ravel()
+        traffic = []
+        for group, axis in enumerate(_AXES):
+            elements = self.elements[:, :, group] @ kinds.T * is_late
+            if elements.any():
+                traffic.append(
+                    Traffic(gradient_bytes=elements * self._reduced_bytes, weight_bytes=elements * 2.0,
+                            where=self.where[axis])
+                )  # fmt: skip
+        held = np.minimum(self.p, self.m)
+        first = np.array([int(np.flatnonzero(which == kind)[0]) for kind in range(len(kinds))])
+        times = [self._chunks(per_virtual)[:, first] for per_virtual in (forward, backward)]
+        under = windows(times[0], times[1], self.v, held)
+        exposed = gradient_s(self.setting.machine, self.setting.framework, traffic, self.level >= 1, under)[:, which]
+        exposed[:, [0, -1]] += self._tied_s()[:, None]
+        return exposed
+
+    def _optimizer(self) -> Floats:
+        """The update of the weights: array [plans, stages]."""
+        setting = self.setting
+        local = np.einsum("gbrk,sb->gsrk", self.state, self.per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
         read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
-        touched = np.stack([read, written], axis=2)
-        update = optimizer_s(self.setting.machine, self.setting.framework, touched, self.setting.tier)
+        update = optimizer_s(setting.machine, setting.framework, np.stack([read, written], axis=2), setting.tier)
         rows = np.flatnonzero(self.plans["offload_optimizer"])
         if len(rows):
-            update[rows] = float(self.setting.framework.step_s) + offload_s(
-                self.setting.machine, local[rows, :, 1].sum(-1), local[rows, :, 0].sum(-1), local[rows, :, 2].sum(-1)
+            update[rows] = float(setting.framework.step_s) + offload_s(
+                setting.machine, local[rows, :, 1].sum(-1), local[rows, :, 0].sum(-1), local[rows, :, 2].sum(-1)
             )
-        return gradients, update
+        return update
 
     def _tied_s(self) -> Floats:
         """Embeddings that the first and the last stage share: their gradients are added up between the two."""
-        graph = self.setting.graph
-        if self.p == 1 or not graph.shared:
+        if self.p == 1 or not self.setting.graph.shared:
             return np.zeros(len(self.plans))
-        size = self.of("shared_bytes")[:, 0, 1]
-        times = transfer_times(["send_recv"] * len(size), size, self.places["pipeline"], self.setting.machine)
-        return 2.0 * times.time_s
+        size = self.of("shared_elements")[:, 0] * self._reduced_bytes
+        return 2.0 * seconds("send_recv", size, self.where["pipeline"], self.setting.machine)
 
     def _breakdown(self, parts: Floats, waits: Floats, host: Floats, tail: tuple[Floats, Floats]) -> Floats:
         out = np.zeros((len(self.plans), self.p, len(PARTS)))
-        kinds = np.einsum("vb,gbc->gvc", self.counts, parts)
-        out[:, :, : len(CATEGORIES)] = self._per_stage(kinds) * self.m
-        out[:, :, PARTS.index("weights")] = self._per_stage(self._sum(waits)) * self.m
-        out[:, :, PARTS.index("host")] = self._per_stage(host) * self.m
+        m = self.m[:, None]
+        out[:, :, : len(CATEGORIES)] = np.einsum("sb,gbc->gsc", self.per_stage, parts) * m[:, :, None]
+        out[:, :, PARTS.index("weights")] = waits @ self.per_stage.T * m
+        out[:, :, PARTS.index("host")] = self._chunks(host) * m
         out[:, :, PARTS.index("gradients")], out[:, :, PARTS.index("optimizer")] = tail
         return out
 
     def _energy(self) -> Floats:
         replicas = self.plans["tensor"] * self.plans["data"] * self.plans["context"]
-        total: Floats = self._sum(self.of("energy_joule")).sum(1) * self.m * replicas
+        total: Floats = self.of("energy_joule") @ self.per_stage.sum(0) * self.m * replicas
         return total

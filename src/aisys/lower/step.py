@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -66,16 +66,15 @@ def evaluate_steps(shop: Shop, plans: PlanTable) -> Steps:
     shares = [shop.known[i] for i in index]
     reason = [_reason(shop.setting, plan, share) for plan, share in zip(plans, shares, strict=True)]
     out = Steps.empty(len(plans), reason)
-    shapes: dict[Shape, list[int]] = defaultdict(list)
-    names = ("pipeline", "interleave", "num_microbatches", "schedule")
-    for row, shape in enumerate(zip(*(plans[n].tolist() for n in names), strict=True)):
+    pipelines: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, pipeline in enumerate(zip(plans["pipeline"].tolist(), plans["interleave"].tolist(), strict=True)):
         if not reason[row]:
-            shapes[shape].append(row)
-    sweep = _sweep(shapes)
-    for shape, rows in shapes.items():
+            pipelines[pipeline].append(row)
+    sweep = _Sweep(plans.take(np.array([row for rows in pipelines.values() for row in rows], np.int64)))
+    for rows in pipelines.values():
         chosen = [s for s in (shares[r] for r in rows) if isinstance(s, Shares)]
         made = stages(shop.setting, plans.take(np.array(rows)), chosen)
-        _fill(out, np.array(rows), made, sweep(shape, made) / PS_PER_S, shop.setting)
+        _fill(out, np.array(rows), made, sweep.makespans(made) / PS_PER_S, shop.setting)
     return out
 
 
@@ -129,25 +128,43 @@ def _ps(seconds: Floats) -> Ints:
     return np.rint(seconds * PS_PER_S).astype(np.int64)
 
 
-def _sweep(shapes: Iterable[Shape]) -> Callable[[Shape, Stages], Ints]:
-    """The cheaper of the two ways to run the schedules of all shapes: compiled where it pays for its loading."""
-    num_slots = sum(2 * p * m * v for p, v, m, _ in shapes if p > 1)
-    is_compiled = "aisys.lower.sweep" in sys.modules or num_slots * recurrence.SECONDS_PER_SLOT > COMPILER_S
+class _Sweep:
+    """Runs the schedules of many plans, the cheaper of two ways: compiled where it pays for its loading."""
 
-    def run_shape(shape: Shape, made: Stages) -> Ints:
-        p, v, m, name = shape
+    def __init__(self, plans: PlanTable) -> None:
+        num_slots = sum(2 * p * m * v for p, v, m, _ in set(_shapes(plans)) if p > 1)
+        slow = num_slots * recurrence.SECONDS_PER_SLOT > COMPILER_S
+        self.is_compiled = "aisys.lower.sweep" in sys.modules or slow
+
+    def makespans(self, made: Stages) -> Ints:
+        """The time of every plan's step in picoseconds: alone where there is no pipeline, else along its schedule."""
         forward, backward, send = _ps(made.forward_s), _ps(made.backward_s), _ps(made.send_s)
-        tails = _ps(made.gradients_s), _ps(made.optimizer_s)
-        if p == 1:
-            alone: Ints = m * (forward + backward).sum(1) + tails[0][:, 0] + tails[1][:, 0]
-            return alone
-        if not is_compiled:
+        gradients, optimizer = _ps(made.gradients_s), _ps(made.optimizer_s)
+        if int(made.plans["pipeline"][0]) == 1:
+            alone: Ints = made.plans["num_microbatches"] * (forward + backward).sum(1)
+            return alone + gradients[:, 0] + optimizer[:, 0]
+        out = np.zeros(len(forward), np.int64)
+        shapes: dict[Shape, list[int]] = defaultdict(list)
+        for row, shape in enumerate(_shapes(made.plans)):
+            shapes[shape].append(row)
+        for shape, rows in shapes.items():
+            tails = gradients[rows], optimizer[rows]
+            out[rows] = self._run(shape, forward[rows], backward[rows], send[rows], tails)
+        return out
+
+    def _run(self, shape: Shape, forward: Ints, backward: Ints, send: Ints, tails: tuple[Ints, Ints]) -> Ints:
+        p, v, m, name = shape
+        if not self.is_compiled:
             return recurrence.makespans((name, p, m, v), forward, backward, send, tails)
         from aisys.lower.sweep import makespans
 
         return makespans(slots(name, p, m, v), forward, backward, (send, send), tails)
 
-    return run_shape
+
+def _shapes(plans: PlanTable) -> list[Shape]:
+    """Stages, chunks, microbatches and schedule of every plan."""
+    columns = (plans[name].tolist() for name in ("pipeline", "interleave", "num_microbatches", "schedule"))
+    return list(zip(*columns, strict=True))
 
 
 def _fill(out: Steps, rows: Ints, made: Stages, time: Floats, setting: Setting) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aisys.cost import Tier, cost
 from aisys.ir import OpTable
-from aisys.lower.communication import Group, transfer_times
+from aisys.lower.communication import Places, seconds
 from aisys.lower.framework import Framework
 from aisys.machine import Machine
 
@@ -16,47 +16,57 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Windows:
-    """Compute that once-per-step communication may run under: the first forward and the last backward of each stage.
+    """Compute that once-per-step communication may run under, on each stage: arrays [plans, stages].
 
-    forward_s, backward_s: arrays [plans, stages].
+    forward_s: from the first forward to the first use of the last weights. backward_s: from the first finished
+    gradient to the last one.
     """
 
     forward_s: Floats
     backward_s: Floats
 
 
+def windows(forward_s: Floats, backward_s: Floats, interleave: int, held: Floats) -> Windows:
+    """The windows of stages that take forward_s and backward_s [plans, stages] per microbatch over all their chunks.
+
+    A chunk meets its weights first, and finishes its gradients, a whole group of `held` microbatches [plans] before
+    the next chunk does; inside a chunk, layer follows layer.
+    """
+    share = (1.0 + held[:, None] * (interleave - 1)) / interleave
+    return Windows(forward_s=forward_s * share, backward_s=backward_s * share)
+
+
 def exposed(communication_s: Floats, window_s: Floats, overlap: float) -> Floats:
     """What is left of a communication after `overlap` of it ran under a window of compute."""
-    return communication_s - np.minimum(overlap * communication_s, window_s)
+    left: Floats = communication_s - np.minimum(overlap * communication_s, window_s)
+    return left
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Traffic:
+    """Bytes that each stage's device reduces and gathers per step, arrays [plans, stages], and among whom."""
+
+    gradient_bytes: Floats
+    weight_bytes: Floats
+    where: Places
 
 
 def gradient_s(
-    machine: Machine, framework: Framework, places: dict[str, list[Group]], sizes: dict[str, Floats],
-    is_sharded: NDArray[np.bool_], windows: Windows,
-) -> Floats:  # fmt: skip
+    machine: Machine, framework: Framework, traffic: list[Traffic], is_sharded: NDArray[np.bool_], under: Windows
+) -> Floats:
     """Exposed time to combine gradients, and under ZeRO to hand out the updated weights, array [plans, stages].
 
-    sizes: gradient and weight bytes by group of ranks, `dense.gradient`, `dense.weight`, `expert.gradient`, ...:
-    arrays [plans, stages]. is_sharded: whether the optimizer state is spread (reduce-scatter and all-gather) or
-    every rank keeps all (all-reduce), array [plans].
+    traffic: of dense and of expert weights. is_sharded: whether the optimizer state is spread (reduce-scatter and
+    all-gather) or every rank keeps all (all-reduce), array [plans].
     """
-    shape = windows.forward_s.shape
-    reduce_s, gather_s = np.zeros(shape), np.zeros(shape)
-    sharded = np.repeat(is_sharded[:, None], shape[1], axis=1)
-    for part, axis in (("dense", "model_state"), ("expert", "expert_data")):
-        size = sizes[f"{part}.gradient"]
-        if not size.any():
-            continue
-        where = [g for g in places[axis] for _ in range(shape[1])]
-        kinds = np.where(sharded, "reduce_scatter", "all_reduce").ravel().tolist()
-        reduce_s += transfer_times(kinds, size.ravel(), where, machine).time_s.reshape(shape)
-        weights = np.where(sharded, sizes[f"{part}.weight"], 0.0)
-        if weights.any():
-            gathers = transfer_times(["all_gather"] * weights.size, weights.ravel(), where, machine)
-            gather_s += gathers.time_s.reshape(shape)
+    kinds = np.where(is_sharded, "reduce_scatter", "all_reduce").tolist()
+    reduce_s, gather_s = np.zeros(under.forward_s.shape), np.zeros(under.forward_s.shape)
+    for part in traffic:
+        reduce_s += seconds(kinds, part.gradient_bytes, part.where, machine)
+        gather_s += seconds("all_gather", np.where(is_sharded[:, None], part.weight_bytes, 0.0), part.where, machine)
     reduce_s, gather_s = reduce_s * float(framework.gradient_factor), gather_s * float(framework.gradient_factor)
-    late = exposed(reduce_s, windows.backward_s, float(framework.gradient_overlap))
-    return late + exposed(gather_s, windows.forward_s, float(framework.gather_overlap))
+    late = exposed(reduce_s, under.backward_s, float(framework.gradient_overlap))
+    return late + exposed(gather_s, under.forward_s, float(framework.gather_overlap))
 
 
 def optimizer_s(machine: Machine, framework: Framework, touched_bytes: Floats, tier: Tier) -> Floats:
@@ -71,5 +81,5 @@ def optimizer_s(machine: Machine, framework: Framework, touched_bytes: Floats, t
         "stream", read_bytes=distinct[:, 0], write_bytes=distinct[:, 1], flop=12.0 * elements, rows=1, cols=elements,
         function="adam", dtype="fp32",
     )  # fmt: skip
-    seconds: Floats = cost(table, machine.device, tier=tier).time_s[index.ravel()]
-    return seconds.reshape(touched_bytes.shape[:2]) + float(framework.step_s)
+    taken: Floats = cost(table, machine.device, tier=tier).time_s[index.ravel()]
+    return taken.reshape(touched_bytes.shape[:2]) + float(framework.step_s)

@@ -10,6 +10,7 @@ from math import prod
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
 from aisys.ir import Block, Op, Option, Tensor
+from aisys.plan.lives import Lives
 
 TENSOR_AXES = ("head", "kv_head", "ffn", "vocab", "expert_ffn")
 """Axes that tensor parallelism spreads (Shoeybi et al. 2019)."""
@@ -116,20 +117,28 @@ class _Sharder:
         self.layout: dict[str, str] = {}  # whole | tokens | partial, over the tensor mesh axis
         self.steps: list[Step] = []
         self.local_bytes: dict[str, float] = {}
+        self.lives = Lives()
 
     def run(self) -> ShardedBlock:
-        region = "tokens" if self.degrees.sequence_parallel and self.degrees.tensor > 1 else "whole"
-        for name in (*self.block.inputs, *(f"d.{n}" for n in self.block.outputs)):
-            if name in self.block.tensors:
-                self.layout[name] = region
+        self._given(self.block.inputs)
         phase = ""
         for op in self.block.ops:
             stage = "backward" if op.phase.endswith("gradient") else op.phase
             if stage != phase and phase:
                 self._forget_gathers()
+            if stage == "backward" != phase:
+                self._given(tuple(f"d.{n}" for n in self.block.outputs if f"d.{n}" in self.block.tensors))
             phase = stage
+            self.lives.tick(op.reads)
             self._visit(op)
         return self._result()
+
+    def _given(self, names: tuple[str, ...]) -> None:
+        """Tensors that the neighbours hand to this block."""
+        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1
+        for name in names:
+            self.layout[name] = "tokens" if in_tokens else "whole"
+            self.lives.write(name, self._bytes_of(self.block.tensors[name], self._token_extents(in_tokens)))
 
     def _visit(self, op: Op) -> None:
         if op.phase == "optimizer":
@@ -179,11 +188,13 @@ class _Sharder:
         elif have == "tokens" and wants == "whole" and sharded:
             self._transfer("all_gather", "tensor", name, op, under="matmul" if op.phase == "weight_gradient" else "")
             self.layout[name] = "both"
+            self.lives.write(f"{name} gathered", self._bytes_of(tensor, self.extents), beside=name)
 
     def _forget_gathers(self) -> None:
         for name, layout in self.layout.items():
             if layout == "both":
                 self.layout[name] = "tokens"
+                self.lives.forget(name)
 
     def _transfer(self, kind: str, mesh_axis: str, name: str, op: Op, *, under: str = "") -> None:
         num_bytes = self._bytes_of(self.block.tensors[name], self.extents)
@@ -219,12 +230,15 @@ class _Sharder:
         tensor = self.block.tensors[name]
         if op.kind == "view":
             self.layout[name] = self.layout.get(op.reads[0], "whole")
+            self.lives.alias(name, op.reads[0])
         elif tensor.role in ("weight", "gradient"):
             return
         else:
             contracted = _as_heads(spread) - _as_heads(set(tensor.axes))
             self.layout[name] = "partial" if contracted else "tokens" if in_tokens else "whole"
         self.local_bytes[name] = self._bytes_of(tensor, extents)
+        if op.kind != "view" and name not in self.block.saved:
+            self.lives.write(name, self.local_bytes[name])
 
     def _token_extents(self, in_tokens: bool) -> dict[str, int]:
         if not in_tokens or "token" not in self.extents:
@@ -259,7 +273,7 @@ class _Sharder:
         return ShardedBlock(
             steps=tuple(self.steps), saved_bytes=sum(sizes[n] for n in self.block.saved),
             boundary_bytes=sum(of_edge[n] for n in self.block.outputs if n in of_edge),
-            working_bytes=max(self.local_bytes.values(), default=0.0) * 2,
+            working_bytes=self.lives.peak_bytes(set(self.block.saved)),
             elements=FrozenMap(elements), state_bytes=FrozenMap(state),
         )  # fmt: skip
 

@@ -14,9 +14,9 @@ MODES = ("none", "selective", "op", "full")
 class Recompute:
     """Keep only some activations of each layer; backward runs the ops again that rebuild the rest.
 
-    mode: none; selective (drop what spans queries and keys, Korthikanti et al. 2022, section 5); op (keep matmul
-    and attention results, rebuild everything else: torch's selective checkpoint policy); full (keep the layer's
-    input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left as they are.
+    mode: none; selective (drop what spans queries and keys, Korthikanti et al. 2022, section 5); op (keep the results
+    of attention and of every second matmul, rebuild everything else: the selective checkpoints of torchtitan, Liang et
+    al. 2024); full (keep the layer's input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left as they are.
     Raises CannotApply where the graph does not train.
     """
 
@@ -56,8 +56,9 @@ class Recompute:
             return {n for n in saved if not {"token", "key"} <= set(block.tensors[n].axes)}
         if self.mode == "full":
             return set(block.inputs)
-        products = ("matmul", "grouped_matmul", "attention")
-        return {n for op in block.ops if op.kind in products and op.phase == "forward" for n in op.writes}
+        forward = [op for op in block.ops if op.phase == "forward"]
+        matmuls = [op for op in forward if op.kind in ("matmul", "grouped_matmul")]
+        return {n for op in forward if op.kind == "attention" or op in matmuls[::2] for n in op.writes}
 
 
 def _reads_any(ops: list[Op], name: str) -> bool:
