@@ -2,34 +2,34 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from threading import Timer
 
 PATIENCE_S = 1.0
 
 
 @contextmanager
 def progress_bar(what: str, *, is_shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A function `progress(done, total)` that draws a bar once the work has taken PATIENCE_S, and clears it after."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """A function `progress(done, total)`; its bar shows once the work has taken PATIENCE_S, and is cleared after.
+
+    Work that never calls it shows that it goes on. Nothing shows where stderr is no terminal.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from aisys.cli.output import console
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=screen, transient=True)
     task = bar.add_task(what, total=None)
-    started = monotonic()
-    is_running = False
-
-    def progress(done: int, total: int) -> None:
-        nonlocal is_running
-        if not is_running and is_shown and screen.is_terminal and monotonic() - started > PATIENCE_S:
-            bar.start()
-            is_running = True
-        bar.update(task, completed=done, total=total)
-
+    starter = Timer(PATIENCE_S, bar.start)
+    starter.daemon = True
+    if is_shown and screen.is_terminal:
+        starter.start()
     try:
-        yield progress
+        yield lambda done, total: bar.update(task, completed=done, total=total)
     finally:
-        if is_running:
+        starter.cancel()
+        if starter.is_alive():
+            starter.join()
+        if bar.live.is_started:
             bar.stop()

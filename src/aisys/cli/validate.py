@@ -43,6 +43,7 @@ def validate(
     - `aisys validate training_step.csv --json`
     """
     from aisys.cli.output import emit_json, tier_of
+    from aisys.cli.progress import progress_bar
     from aisys.cli.tables import table_path
     from aisys.errors import unknown_name
     from aisys.validate import Options, predict, read_table, summarise
@@ -51,7 +52,8 @@ def validate(
         raise unknown_name("choice of constants", constants, ("fitted", "transfer"))
     read = read_table(table_path(table, tables))
     options = Options(constants="transfer" if constants == "transfer" else "fitted", calibration=calibrate_with)
-    prediction = predict(read, tier=tier_of(tier), options=options)
+    with progress_bar(f"predicting {len(read):,} rows", is_shown=not json):
+        prediction = predict(read, tier=tier_of(tier), options=options)
     result = summarise(read, prediction, tier=tier)
     if rows:
         _write_rows(read, prediction, rows)

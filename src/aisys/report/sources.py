@@ -27,7 +27,7 @@ class Source:
         doi = re.search(r"\b10\.\d{4,9}/[^\s,;)]+", self.text)
         if doi:
             return f"https://doi.org/{doi.group().rstrip('.')}"
-        arxiv = re.search(r"\barXiv:\s?(\d{4}\.\d{4,5})", self.text, re.IGNORECASE)
+        arxiv = re.search(r"\barXiv[: ]\s?(\d{4}\.\d{4,5})", self.text, re.IGNORECASE)
         return f"https://arxiv.org/abs/{arxiv.group(1)}" if arxiv else ""
 
 
