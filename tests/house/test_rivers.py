@@ -21,6 +21,7 @@ from aisys.kernel import bfs
 from aisys.kernel.csr import kronecker
 from aisys.machine import PimBank, SystolicArray
 from aisys.technique.weight_quantization import WeightQuantization
+from aisys.testing import check_workload
 from aisys.workload.graph_file import read_csr, read_graph, traversal
 
 KARATE_CLUB = Path(__file__).parent / "karate_club.mtx"
@@ -141,6 +142,10 @@ def test_a_search_of_a_real_graph_runs_once_and_is_priced_on_a_cpu_and_on_pim(
         found = priced(loaded, device)
         assert found == priced(graph, device)
         assert found.time_s >= priced(graph, device, "limit").time_s > 0
+
+
+def test_a_graph_file_is_a_workload_like_any_other() -> None:
+    check_workload(lambda source, *, batch, tokens: read_graph(KARATE_CLUB))
 
 
 def test_a_larger_search_moves_on_each_machine_what_its_record_says() -> None:

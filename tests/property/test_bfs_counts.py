@@ -16,11 +16,10 @@ from aisys.kernel.csr import Csr, from_edges, kronecker
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Csr:
-    num_vertices = draw(st.integers(1, 60))
-    vertex = st.integers(0, num_vertices - 1)
-    edges = draw(st.lists(st.tuples(vertex, vertex), max_size=200))
-    ends = np.array(edges, np.int64).reshape(-1, 2)
-    return from_edges(num_vertices, ends[:, 0], ends[:, 1], is_symmetric=draw(st.booleans()))
+    """Random graphs, from empty to dense; drawn as numbers, so that most examples are connected enough to walk."""
+    num_vertices, num_edges = draw(st.integers(1, 60)), draw(st.integers(0, 150))
+    ends = np.random.default_rng(draw(st.integers(0, 10**6))).integers(0, num_vertices, (2, num_edges))
+    return from_edges(num_vertices, ends[0], ends[1], is_symmetric=draw(st.booleans()))
 
 
 def plain_depths(graph: Csr, source: int) -> list[int]:
@@ -89,6 +88,17 @@ def distances(levels: list[list[Touch]]) -> list[list[float]]:
     return found
 
 
+def operations(touches: list[Touch], *, is_pull: bool) -> dict[str, int]:
+    """Operations of one level by type, from its accesses. Rare: the end of a list, and the less frequent answer."""
+    count = [sum(touch.stream == stream for touch in touches) for stream in range(7)]
+    scanned, lists, edges, found = count[0], count[1], count[2], count[6]
+    skipped = min(lists, scanned - lists) if is_pull else 0
+    return {
+        "int_compare": scanned + edges, "int_add": scanned + lists + edges + found,
+        "rare_branch": lists + min(found, edges - found) + skipped,
+    }  # fmt: skip
+
+
 @given(graphs(), st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)
 def test_depths_are_those_of_a_plain_search(graph: Csr, seed: int) -> None:
@@ -111,6 +121,9 @@ def test_streams_and_reuse_are_those_of_an_interpreter(graph: Csr, seed: int) ->
     assert len(record.phases) == len(levels)
     for phase, touches, reused in zip(record.phases, levels, distances(levels), strict=True):
         used = sorted({touch.stream for touch in touches})
+        assert phase.op_counts == operations(touches, is_pull=touches[0].tensor == "depth")
+        assert phase.parallel_slack == sum(touch.stream == 1 for touch in touches)
+        assert all(s.num_runs == (phase.parallel_slack if s.tensor == "targets" else 1) for s in phase.streams)
         for index, stream in zip(used, phase.streams, strict=True):
             mine = [i for i, touch in enumerate(touches) if touch.stream == index]
             assert {(touches[i].tensor, touches[i].grain) for i in mine} == {(stream.tensor, stream.grain_bytes)}

@@ -43,6 +43,15 @@ def test_codes_survive_the_bits_that_hold_them() -> None:
         assert (packed.unpack() == grid).all()
 
 
+def test_a_zero_point_leaves_one_step_per_code_and_ties_at_both_ends_stay_in_range() -> None:
+    """-3.5 to 11.5 in 16 codes: steps of 1, zero at 4 (3.5 to even), and 11.5, which would be 16, held at 15."""
+    quantization = WeightQuantization(bits=4, group=0, is_symmetric=False)
+    packed = quantization.pack("w", np.array([[-3.5, 11.5, 0, 4.25]] * 2))
+    assert packed.scales.tolist() == [[1.0]] * 2
+    assert packed.unpack().tolist() == [[-4, 11, 0, 4]] * 2
+    assert quantization.pack("w", np.array([[0, 15, 7, 3]] * 2)).unpack().tolist() == [[0, 15, 7, 3]] * 2
+
+
 def test_the_error_of_int8_on_gaussian_weights_is_that_of_a_uniform_step() -> None:
     """Rounding to a step s of 127 per maximum leaves a root-mean-square error of s / sqrt(12), within 2 %."""
     weights = np.random.default_rng(1).standard_normal((512, 512)).astype(np.float32)
@@ -66,6 +75,10 @@ def test_refusals_say_what_would_work() -> None:
         WeightQuantization(bits=9)
     with pytest.raises(CannotApply, match="no whole number of bytes"):
         WeightQuantization(bits=3, group=4).apply(linear(n=1, k=4))
+    with pytest.raises(CannotApply, match="the codes of 'w' take 12 bits"):
+        WeightQuantization(bits=3, group=4).pack("w", np.ones((1, 4)))
+    with pytest.raises(CannotApply, match="the zero points of 'w' take 9 bits"):
+        WeightQuantization(bits=3, group=8, is_symmetric=False).pack("w", np.ones((1, 24)))
     with pytest.raises(BadInput, match="not finite"):
         WeightQuantization(group=4).pack("w", np.array([[1, 2, np.nan, 4]]))
     with pytest.raises(CannotApply, match="trains"):
