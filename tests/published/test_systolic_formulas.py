@@ -64,9 +64,17 @@ def test_operands_that_fit_the_buffer_move_once_and_others_as_often_as_the_grid_
     """In ws, 3 column folds read the input again and 3 row folds write and read back 4-byte partial sums."""
     once = 40 * 70 + 70 * 90 + 4 * 40 * 90
     assert matmul(40, 90, 70, grid("ws")).traffic_bytes["dram"][0] == once
-    assert matmul(40, 90, 70, grid("ws", buffer_bytes=3 * 4 * 40 * 90)).traffic_bytes["dram"][0] == once
-    spilled = matmul(40, 90, 70, grid("ws", buffer_bytes=3 * 4 * 40 * 90 - 3)).traffic_bytes["dram"][0]
-    assert spilled == once + 4 * 4 * 40 * 90
+    for dataflow, kept in (("ws", 40 * 32), ("is", 90 * 32)):
+        fits, spills = (
+            matmul(40, 90, 16, grid(dataflow, buffer_bytes=3 * 4 * kept - less)).traffic_bytes["dram"][0]
+            for less in (0, 3)
+        )
+        assert fits == spills == 40 * 16 + 16 * 90 + 4 * 40 * 90
+        fits, spills = (
+            matmul(40, 90, 33, grid(dataflow, buffer_bytes=3 * 4 * kept - less)).traffic_bytes["dram"][0]
+            for less in (0, 3)
+        )
+        assert spills - fits == 4 * 2 * 40 * 90
     nothing_fits = 3 * 40 * 70 + 70 * 90 + 4 * (2 * 3 - 1) * 40 * 90
     assert matmul(40, 90, 70, grid("ws", buffer_bytes=300)).traffic_bytes["dram"][0] == nothing_fits
     assert matmul(40, 90, 70, grid("ws", buffer_bytes=300)).traffic_bytes["sram"][0] == nothing_fits

@@ -76,7 +76,7 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
         return _table(device, least.flop / 2 / peak, compulsory, least.flop / 2, compulsory, {})
     done = [(part, run(part, array)) for part in parts]
     buffer = _buffer(device)
-    moved = np.asarray(sum(_memory_bytes(part, r, buffer) for part, r in done))
+    moved = np.asarray(sum(_memory_bytes(part, r, array, buffer) for part, r in done))
     buffered = np.asarray(sum(_buffer_bytes(part, r) for part, r in done))
     counts = _counts([r for _, r in done])
     macs = np.asarray(sum(part.macs for part in parts))
@@ -116,18 +116,28 @@ def _ceil_div(extent: Ints, parts: int) -> Ints:
     return -(-extent // parts)
 
 
-def _memory_bytes(work: Matmuls, done: Run, buffer: Memory) -> Floats:
-    """Main-memory bytes: an operand that fits a third of the buffer moves once, else as often as the grid asks."""
+def _memory_bytes(work: Matmuls, done: Run, array: SystolicArray, buffer: Memory) -> Floats:
+    """Main-memory bytes: an operand that fits a third of the buffer moves once, else as often as the grid asks.
+
+    Of partial sums only those of one column of folds must fit, as its folds follow one another.
+    """
     share = float(buffer.capacity_bytes) / 3
+    column = np.minimum(work.m if array.dataflow == "is" else work.n, int(array.cols))
     total = np.zeros(len(work.m))
-    for elements, width, accesses, is_output in (
-        (work.m * work.k, work.a_bytes, done.ifmap_reads, False),
-        (work.k * work.n, work.b_bytes, done.filter_reads, False),
-        (work.m * work.n, work.out_bytes, done.ofmap_writes, True),
+    for elements, kept, width, accesses, is_output in (
+        (work.m * work.k, work.m * work.k, work.a_bytes, done.ifmap_reads, False),
+        (work.k * work.n, work.k * work.n, work.b_bytes, done.filter_reads, False),
+        (
+            work.m * work.n,
+            column * (work.n if array.dataflow == "is" else work.m),
+            work.out_bytes,
+            done.ofmap_writes,
+            True,
+        ),
     ):
         once = work.batch * elements.astype(float)
         spilled = 2 * accesses - once if is_output else accesses
-        total += width * np.where(elements * width <= share, once, spilled)
+        total += width * np.where(kept * width <= share, once, spilled)
     return total
 
 
