@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aisys.collective.layout import Rows
-from aisys.collective.library.nccl_tuner import ALGORITHMS, Seen, choose
+from aisys.collective.library.nccl_tuner import ALGORITHMS, Seen, choose, predicted_s
 
 BASE = {"ring": (6.6, 14.0, 8.4), "tree": (6.8, 14.0, 8.4)}
 NEAR = {"ring": (0.6, 1.9, 3.4), "tree": (0.6, 1.25, 4.0)}
@@ -85,9 +85,12 @@ def test_the_choice_is_that_of_nccl(op: str, seen: Seen) -> None:
             network_bytes_per_s=network, rank_network_bytes_per_s=network / local,
         )  # fmt: skip
         found = [ALGORITHMS[i] for i in choose(rows, seen)]
-        for one, got in zip(size, found, strict=True):
+        every = predicted_s(rows, seen) * 1e6
+        for row, (one, got) in enumerate(zip(size, found, strict=True)):
             times = microseconds(seen, op, local, nodes, one, network[0])
             assert times[got] == pytest.approx(min(times.values()), rel=1e-9), (local, nodes, one, got)
+            usable = {name: t for name, t in zip(ALGORITHMS, every[:, row], strict=False) if t < np.inf}
+            assert usable == pytest.approx(times, rel=1e-9), (local, nodes, one)
 
 
 def test_short_messages_between_peers_go_by_ll() -> None:

@@ -96,6 +96,13 @@ def test_groups_that_share_the_adapters_of_their_node_are_slower(op: str) -> Non
     assert 1.9 < cost.time_s[3] / cost.time_s[2] <= 2
 
 
+def test_ranks_of_one_node_that_send_at_once_share_its_adapters() -> None:
+    """Four adapters of 25 GB/s: a lone rank has one of them, eight have half of one each."""
+    found = machine("dgx-a100-4nic*2")
+    one, eight = (time("send_recv", 1e10, {"node": n, "network": 2}, found).time_s[0] for n in (1, 8))
+    assert eight == pytest.approx(2 * one, rel=1e-3)
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_more_bandwidth_is_never_slower_for_long_buffers(op: str) -> None:
     found = machine("dgx-a100*4")

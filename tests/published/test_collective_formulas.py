@@ -165,3 +165,14 @@ def test_eager_calls_copy_twice_and_take_at_least_the_launch() -> None:
     eager = time("all_reduce", [1e3, 1e9], {"node": 8}, found, library="vllm_eager").time_s
     assert eager[0] == found.links["node"].constants["vllm_eager.launch_s"]
     assert eager[1] == pytest.approx(graph[1] + 2e9 / rate)
+
+
+@pytest.mark.parametrize(("algorithm", "step"), [(3, 1.0), (4, 1.25 / 1.9), (5, 4.0 / 3.4)])
+def test_a_tree_inside_a_node_takes_its_own_steps_and_a_wire_of_two_buffers(algorithm: int, step: float) -> None:
+    rows = Rows(
+        op=np.zeros(1, np.int64), num_bytes=np.array([1 * MB]), per_node=np.full(1, 8.0), num_nodes=np.ones(1),
+        network_bytes_per_s=np.full(1, np.inf), rank_network_bytes_per_s=np.full(1, np.inf),
+    )  # fmt: skip
+    inside = nccl.from_mapping(constants(), 200e9, is_pcie=False)
+    found = nccl.duration_s(rows, np.array([algorithm]), inside, None)
+    assert found[0] == pytest.approx(3e-6 + 14 * 0.5e-6 * step + 2 / 0.92 * MB / RATE)

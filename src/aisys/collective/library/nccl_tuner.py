@@ -70,10 +70,10 @@ def choose(rows: Rows, seen: Seen) -> Ints:
     point = np.where(rows.num_bytes / peers <= P2P_LL_BYTES, P2P, P2P + 1)
     if is_p2p.all():
         return point
-    return np.where(is_p2p, point, np.argmin(_predicted_s(rows, seen), axis=0))
+    return np.where(is_p2p, point, np.argmin(predicted_s(rows, seen), axis=0))
 
 
-def _predicted_s(rows: Rows, seen: Seen) -> Floats:
+def predicted_s(rows: Rows, seen: Seen) -> Floats:
     """The tuner's time of each candidate, array [candidates, rows]; inf where it cannot be used."""
     rate = _bytes_per_s(rows, seen)
     wire = np.divide(rows.num_bytes, rate, out=np.full(rate.shape, np.inf), where=rate > 0)
