@@ -5,8 +5,10 @@ import json
 import math
 from dataclasses import replace
 from io import StringIO
+from itertools import combinations
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from made_up import infer_frontier, train_frontier, train_report
 from rich.console import Console
@@ -185,6 +187,32 @@ def test_every_part_has_a_name_and_a_colour_of_its_own_among_its_neighbours():
     assert len({p.colour for p in MEMORY.values()}) == len(MEMORY)
     assert part("all_gather").sort == "link"
     assert in_order(["bubble", "matmul", "tensor"]) == ["matmul", "tensor", "bubble"]
+
+
+SEEN_BY = {
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}  # fmt: skip
+"""Linear RGB as people without green or red cones see it. Source: Machado, Oliveira, Fernandes 2009, severity 1."""
+
+
+def lab(colour, seen):
+    """CIE 1976 L*a*b* of a colour behind a matrix of SEEN_BY."""
+    shares = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(np.array(seen) @ linear, 0, 1) / np.array([0.9505, 1, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("seen", SEEN_BY.values(), ids=SEEN_BY)
+@pytest.mark.parametrize("parts", [PARTS, MEMORY], ids=["time", "memory"])
+def test_parts_stay_apart_for_the_colour_blind(parts, seen):
+    colours = {look.colour: name for name, look in parts.items()}
+    for first, second in combinations(colours, 2):
+        distance = float(np.linalg.norm(lab(first, seen) - lab(second, seen)))
+        assert distance > 10, f"{colours[first]} and {colours[second]}"  # 2.3 is a just noticeable difference
 
 
 def test_two_equal_plans_differ_in_nothing():

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -62,6 +63,9 @@ def main() -> None:
     """Run one command. What a user can cause ends as one sentence on stderr and an exit code."""
     from aisys.errors import AisysError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(args=sys.argv[1:] or ["--help"], prog_name="aisys", standalone_mode=False)
         sys.stdout.flush()

@@ -96,13 +96,18 @@ def _explain_run(name: str, on: str, is_json: bool) -> None:
     from rich.table import Table
 
     from aisys.cli.output import console, emit_json
+    from aisys.errors import BadInput, UnknownName
     from aisys.machine import machine
     from aisys.report.op_limits import op_limits
     from aisys.report.quantity import number, percent, scaled, seconds
     from aisys.report.store import load_report
 
     report = load_report(name)
-    rows = op_limits(report, machine(on or report.machine.split(" (")[0]).device)
+    try:
+        device = machine(on or report.machine.split(" (")[0]).device
+    except UnknownName as error:
+        raise BadInput(f"{name}: {error}; name the machine's file with --on") from None
+    rows = op_limits(report, device)
     if is_json:
         emit_json({"workload": report.workload, "machine": report.machine, "ops": rows})
         return

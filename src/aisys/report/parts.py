@@ -18,36 +18,37 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "matmul": Part("matmul", "#2f6fde", "op"),
-    "grouped_matmul": Part("expert matmul", "#1b9aaa", "op"),
-    "attention": Part("attention", "#8250df", "op"),
+    "grouped_matmul": Part("expert matmul", "#12808f", "op"),
+    "attention": Part("attention", "#5530a8", "op"),
     "stream": Part("memory-bound ops", "#7fb2f0", "op"),
-    "traversal": Part("traversal", "#4f46c8", "op"),
-    "optimizer": Part("optimizer", "#2a9d60", "op"),
+    "traversal": Part("traversal", "#14506f", "op"),
+    "optimizer": Part("optimizer", "#0f8f63", "op"),
     "tensor": Part("tensor-parallel links", "#e8590c", "link"),
-    "context": Part("context-parallel links", "#f2a43c", "link"),
+    "context": Part("context-parallel links", "#fbd596", "link"),
     "expert": Part("expert-parallel links", "#c92a2a", "link"),
-    "weights": Part("weight gathers", "#fa9a6b", "link"),
-    "gradients": Part("gradient reduction", "#a8590d", "link"),
-    "sends": Part("pipeline sends", "#d6a100", "link"),
+    "weights": Part("weight gathers", "#ee8350", "link"),
+    "gradients": Part("gradient reduction", "#7d3f08", "link"),
+    "sends": Part("pipeline sends", "#e3c71c", "link"),
     "host": Part("host and launch", "#d6408f", "wait"),
     "bubble": Part("waiting", "#98a2b3", "wait"),
 }
-"""Parts of a step. Blues and violet compute, oranges and reds move data, pink and grey wait."""
+"""Parts of a step. Blues, violet and green calculate, oranges and yellows and reds move data, pink and grey wait.
+The colours stay apart for readers who cannot tell red from green (tests/cli/test_report_forms.py)."""
 
 MEMORY: Mapping[str, Part] = {
     "weight": Part("weights", "#2f6fde", "memory"),
     "gradient": Part("gradients", "#e8590c", "memory"),
-    "optimizer_state": Part("optimizer state", "#2a9d60", "memory"),
-    "activations": Part("activations", "#8250df", "memory"),
-    "kv_cache": Part("KV cache", "#1b9aaa", "memory"),
-    "working": Part("working buffers", "#f2a43c", "memory"),
+    "optimizer_state": Part("optimizer state", "#0f8f63", "memory"),
+    "activations": Part("activations", "#5530a8", "memory"),
+    "kv_cache": Part("KV cache", "#12808f", "memory"),
+    "working": Part("working buffers", "#f2b35c", "memory"),
     "reserved": Part("framework", "#98a2b3", "memory"),
 }
 """Parts of a device's memory."""
 
 TASKS: Mapping[str, str] = {
-    "forward": "#5a97ee", "backward": "#2450a8", "send activation": "#f2a43c", "send gradient": "#e8590c",
-    "reduce gradients": "#a8590d", "optimizer": "#2a9d60", "prefill": "#8250df", "decode": "#2f6fde",
+    "forward": "#5a97ee", "backward": "#2450a8", "send activation": "#fbd596", "send gradient": "#ee8350",
+    "reduce gradients": "#7d3f08", "optimizer": "#0f8f63", "prefill": "#5530a8", "decode": "#2f6fde",
 }  # fmt: skip
 """Colours of the tasks of a timeline."""
 

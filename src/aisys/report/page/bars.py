@@ -30,8 +30,9 @@ def time_bars(frontier: Frontier) -> str:
     scale = _Scale(whole=longest, limit=0.0, part_of=part, show=seconds)
     rows = [_bar(_name(i, r), r.breakdown_s, seconds(r.time_s), scale) for i, r in enumerate(shown)]
     note = (
-        f"One {unit_of_time(frontier.goal)} on the busiest device. Blues, violet and green calculate, oranges and reds "
-        "move data between devices, pink and grey wait. Communication that runs under calculation is not counted."
+        f"One {unit_of_time(frontier.goal)} on the busiest device. Blues, violet and green calculate; yellow to red "
+        "and brown moves data between devices; pink and grey wait. Communication that runs under calculation is not "
+        "counted."
     )
     legend = _legend((name for r in shown for name, s in r.breakdown_s.items() if s > 0), part)
     return section("time", "Where the time goes", note, f"<div class=bars>{''.join(rows)}</div>{legend}")
@@ -44,7 +45,7 @@ def memory_bars(frontier: Frontier) -> str:
     most = max(capacity, *(sum(r.memory_bytes.values()) for r in shown)) * 1.02
     scale = _Scale(whole=most, limit=capacity, part_of=memory_part, show=gigabytes)
     rows = [_bar(_name(i, r), r.memory_bytes, gigabytes(r.peak_memory_bytes), scale) for i, r in enumerate(shown)]
-    note = f"The fullest device of each plan at its peak; the dark line is its capacity, {gigabytes(capacity)}."
+    note = f"The fullest device of each plan at its peak; the upright line is its capacity, {gigabytes(capacity)}."
     legend = _legend((name for r in shown for name, held in r.memory_bytes.items() if held > 0), memory_part)
     return section("memory", "What fills the memory", note, f"<div class=bars>{''.join(rows)}</div>{legend}")
 
