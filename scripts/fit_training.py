@@ -53,7 +53,7 @@ FREE = {
     "torchtitan": (Free("compute_factor", 1.2, 0.9, 1.6), Free("attention_factor", 1.5, 0.8, 3.0)),
     "torchtitan-eager": (Free("compute_factor", 1.2, 0.9, 1.6),),
 }  # fmt: skip
-"""torchtitan's attention is FlashAttention-2 through torch, where the op model was fitted on FlashAttention-3 kernels."""
+"""torchtitan's attention is FlashAttention-2 through torch; the op model was fitted on FlashAttention-3 kernels."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ def section() -> str:
     result = run(Path(os.environ["AISYS_TABLES"]) / "measured" / "llm_e2e_agg.csv").as_dict()
     lines = [HEAD, _line("all", result)]
     lines += [_line(key.partition("=")[2], g) for key, g in result["per_group"].items() if key.startswith("system=")]
-    lines.append(f"\n{len(result['skipped'])} rows are skipped: models outside the catalogue, formats that the device has "
-                 "no arithmetic for, and attention data parallelism inside a replica.")  # fmt: skip
+    why = "models outside the catalogue, formats without arithmetic, attention data parallelism inside a replica"
+    lines.append(f"\n{len(result['skipped'])} rows are skipped: {why}.")
     return "\n".join(lines)
 
 
