@@ -2,6 +2,7 @@
 
 from aisys.ir.dtype import DTYPES, DType, dtype, grouped_integer
 from aisys.ir.graph import Block, Graph, Op, Option, ProgramPhase, Role, Segment, Tensor
+from aisys.ir.live import kept_for_backward
 from aisys.ir.op_table import COLUMNS, OpTable
 from aisys.ir.record import LINE_BYTES, NUM_BLOCKS, AccessRecord, BlockTraffic, Phase, Stream
 from aisys.ir.rows import Kernel, kernels, tables
@@ -34,6 +35,7 @@ __all__ = [
     "dtype",
     "gradient_name",
     "grouped_integer",
+    "kept_for_backward",
     "kernels",
     "load",
     "rule",

@@ -134,7 +134,8 @@ def _grouped_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     dc = gradient_name(op.writes[0])
     to_input = _derived(op, "input_gradient", (dc, b), (gradient_name(a),), op.options)
     to_weight = _derived(op, "weight_gradient", (a, dc), (gradient_name(b),), op.options, suffix="weight")
-    sums = (_stream_op(op, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
+    summed = replace(op, space=FrozenMap({**tensors[op.writes[0]].axes, "expert": op.space["expert"]}))
+    sums = (_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
     return (to_input, to_weight, *sums)
 
 
@@ -193,6 +194,8 @@ def _stream_op(
     op: Op, kind: str, phase: ProgramPhase, reads: tuple[str, ...], writes: tuple[str, ...], function: str = ""
 ) -> Op:
     kept = {name: value for name, value in op.options.items() if name not in ("fuse", "fuse_dim", "math")}
+    if function and "function" in kept:
+        kept["derivative_of"] = kept["function"]
     options: FrozenMap[str, Option] = FrozenMap({**kept, "function": function} if function else kept)
     name = f"{op.name}.d_{'bias' if kind == 'reduce' else 'input'}"
     return Op(name=name, kind=kind, space=op.space, reads=reads, writes=writes, phase=phase, options=options)
@@ -269,14 +272,28 @@ def _embedding_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
 
 
 def _view_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
-    back = (gradient_name(op.writes[0]),), (gradient_name(op.reads[0]),)
-    return (
-        Op(name=f"{op.name}.d", kind="view", space=op.space, reads=back[0], writes=back[1], phase="input_gradient"),
-    )
+    source, target = op.reads[0], op.writes[0]
+    back = Op(
+        name=f"{op.name}.d", kind="view", space=tensors[source].axes, reads=(gradient_name(target),),
+        writes=(gradient_name(source),), phase="input_gradient", options=op.options,
+    )  # fmt: skip
+    return (back,)
 
 
 def _first_read(op: Op) -> tuple[str, ...]:
     return op.reads[:1]
+
+
+def _first_two_reads(op: Op) -> tuple[str, ...]:
+    return op.reads[:2]
+
+
+def _second_read(op: Op) -> tuple[str, ...]:
+    return op.reads[1:2]
+
+
+def _all_writes(op: Op) -> tuple[str, ...]:
+    return op.writes
 
 
 def _all_reads(op: Op) -> tuple[str, ...]:
@@ -313,7 +330,7 @@ RULES: dict[str, OpRule] = {
     "attention": OpRule(_attention_flop, _attention_saved, _attention_gradients, _attention_row),
     "traversal": OpRule(_traversal_flop, _none_saved, _no_gradients, _traversal_row),
     "view": OpRule(lambda op: 0, _none_saved, _view_gradients, lambda op, tensors: None),
-    "norm": _streaming("norm", _first_read, _pointwise_gradients("norm", _first_read)),
+    "norm": _streaming("norm", _first_read, _pointwise_gradients("norm", _first_two_reads)),
     "activation": _streaming("activation", _first_read, _pointwise_gradients("activation", _first_read)),
     "gated_activation": _streaming(
         "gated_activation", _all_reads, _pointwise_gradients("gated_activation", _all_reads)
@@ -323,10 +340,10 @@ RULES: dict[str, OpRule] = {
     "softmax": _streaming("softmax", _first_write, _pointwise_gradients("softmax", _first_write)),
     "dropout": _streaming("dropout", _mask, _pointwise_gradients("dropout", _mask)),
     "embedding": _streaming("embedding", _first_read, _embedding_gradients),
-    "cross_entropy": _streaming("cross_entropy", _first_read, _pointwise_gradients("cross_entropy", _first_read)),
-    "topk": _streaming("topk", _first_write, _pointwise_gradients("topk", _first_write)),
-    "dispatch": _streaming("dispatch", _none_saved, _pointwise_gradients("dispatch", _none_saved)),
-    "combine": _streaming("combine", _first_read, _pointwise_gradients("combine", _first_read)),
+    "cross_entropy": _streaming("cross_entropy", _first_read, _pointwise_gradients("cross_entropy", _all_reads)),
+    "topk": _streaming("topk", _all_writes, _pointwise_gradients("topk", _all_writes)),
+    "dispatch": _streaming("dispatch", _second_read, _pointwise_gradients("dispatch", _second_read)),
+    "combine": _streaming("combine", _all_reads, _pointwise_gradients("combine", _all_reads)),
     "reduce": _streaming("reduce", _none_saved, _no_gradients),
     "cast": _streaming("cast", _none_saved, _no_gradients),
     "optimizer": _streaming("optimizer", _none_saved, _no_gradients),

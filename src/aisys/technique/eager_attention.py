@@ -1,17 +1,22 @@
 """Attention as separate kernels, the way it ran before fused attention: scores go to memory and back."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aisys.frozen import FrozenMap
-from aisys.ir import DTYPES, Block, Graph, Op, Tensor, verify
+from aisys.ir import DTYPES, Block, DType, Graph, Op, Option, Tensor, verify
+
+SCORES = ("batch", "head", "token", "key")
+_NONE: Mapping[str, Option] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EagerAttention:
     """Replace each fused attention by scores = q k, scaled masked softmax, dropout, and context = scores v.
 
-    Scores are computed in full, masked part included; a causal softmax reads only the half that is not masked and
-    writes all. `dropout`: whether the scores pass a dropout.
+    Scores are computed in full, masked part included; a softcap squashes them first. `dropout`: whether the scores
+    pass a dropout, at the rate of the attention that they replace. Keys that several query heads share are read in
+    place: repeating them moves nothing.
     Source: Shoeybi et al. 2019 (Megatron-LM), the kernels of its core attention.
     """
 
@@ -25,50 +30,64 @@ class EagerAttention:
         ops: list[Op] = []
         tensors = dict(block.tensors)
         for op in block.ops:
-            if op.kind != "attention":
+            if op.kind == "attention":
+                parts = _Parts(op, block.tensors, has_dropout=self.dropout)
+                ops += parts.ops
+                tensors |= parts.tensors
+            else:
                 ops.append(op)
-                continue
-            parts, added = self._parts(op, block)
-            ops += parts
-            tensors |= {t.name: t for t in added}
         return replace(block, ops=tuple(ops), tensors=FrozenMap(tensors))
 
-    def _parts(self, op: Op, block: Block) -> tuple[list[Op], list[Tensor]]:
-        q, k, v = op.reads[:3]
-        s = op.space
-        half = (s["key"] + 1) // 2 if op.options.get("is_causal", True) and s["token"] == s["key"] else s["key"]
-        axes: FrozenMap[str, int] = FrozenMap({a: s[a] for a in ("batch", "head", "token", "key")})
-        seen_axes: FrozenMap[str, int] = FrozenMap({**{a: s[a] for a in ("batch", "head", "token")}, "seen_key": half})
-        names = [f"{op.name}.{n}" for n in ("scores", "weights", "dropped", "mask")]
-        scores, weights, dropped, mask = names
-        kinds = [block.tensors[q].dtype] * 3 + [DTYPES["mask8"]]
-        tensors = [Tensor(name, axes, dtype) for name, dtype in zip(names, kinds, strict=True)]
-        seen = f"{scores}.seen"
-        tensors.append(Tensor(seen, seen_axes, block.tensors[q].dtype))
-        key_view, value_view = f"{op.name}.key", f"{op.name}.value"
-        for name, source, last in ((key_view, k, "head_dim"), (value_view, v, "value_dim")):
-            shape: FrozenMap[str, int] = FrozenMap(
-                {"batch": s["batch"], "head": s["head"], "key": s["key"], last: s[last]}
-            )
-            tensors.append(Tensor(name, shape, block.tensors[source].dtype))
-        read = dropped if self.dropout else weights
-        per_score: FrozenMap[str, int] = FrozenMap({**axes, "head_dim": s["head_dim"]})
-        per_value: FrozenMap[str, int] = FrozenMap({**axes, "value_dim": s["value_dim"]})
-        parts = [
-            _view(k, key_view, FrozenMap({a: s[a] for a in ("batch", "head", "key", "head_dim")})),
-            Op(name=f"{op.name}.qk", kind="matmul", space=per_score, reads=(q, key_view), writes=(scores,)),
-            _view(scores, seen, seen_axes),
-            Op(name=f"{op.name}.softmax", kind="softmax", space=axes, reads=(seen,), writes=(weights,)),
-            Op(name=f"{op.name}.dropout", kind="dropout", space=axes, reads=(weights,), writes=(dropped, mask)),
-            _view(v, value_view, FrozenMap({a: s[a] for a in ("batch", "head", "key", "value_dim")})),
-            Op(name=f"{op.name}.av", kind="matmul", space=per_value, reads=(read, value_view), writes=op.writes),
-        ]  # fmt: skip
-        if not self.dropout:
-            parts = [p for p in parts if p.kind != "dropout"]
-            tensors = [t for t in tensors if t.name not in (dropped, mask)]
-        return parts, tensors
 
+class _Parts:
+    """The ops that one attention stands for, and the tensors between them."""
 
-def _view(source: str, view: str, space: FrozenMap[str, int]) -> Op:
-    """The same elements (or some of them) under other axes, which moves nothing."""
-    return Op(name=f"{view}.view", kind="view", space=space, reads=(source,), writes=(view,))
+    def __init__(self, op: Op, given: Mapping[str, Tensor], *, has_dropout: bool) -> None:
+        self.op, self.given = op, given
+        self.ops: list[Op] = []
+        self.tensors: dict[str, Tensor] = {}
+        q, k, v, *sinks = op.reads
+        key, value = self._seen(k, "key", "head_dim"), self._seen(v, "value", "value_dim")
+        scores = self._add("scores", "matmul", (q, key), over=(*SCORES, "head_dim"))
+        scale: dict[str, Option] = {"head_dim": op.space["head_dim"]}
+        masked = {name: op.options[name] for name in ("is_causal", "window") if name in op.options}
+        if "softcap" in op.options:
+            capped = {"function": "softcap", "softcap": op.options["softcap"], **scale}
+            scores = self._add("capped", "activation", (scores,), capped)
+            scale = {}
+        weights = self._add("weights", "softmax", (scores, *sinks), {**masked, **scale})
+        if has_dropout:
+            weights = self._drop(weights, op.options.get("dropout", 0.0))
+        space: FrozenMap[str, int] = FrozenMap({axis: op.space[axis] for axis in (*SCORES, "value_dim")})
+        out = Op(name=f"{op.name}.av", kind="matmul", space=space, reads=(weights, value), writes=op.writes)
+        self.ops.append(out)
+
+    def _add(
+        self, part: str, kind: str, reads: Sequence[str], options: Mapping[str, Option] = _NONE,
+        *, over: Sequence[str] = SCORES,
+    ) -> str:  # fmt: skip
+        """An op that writes one tensor of scores, and the name of that tensor."""
+        name = self._scores(part, self.given[self.op.reads[0]].dtype)
+        space: FrozenMap[str, int] = FrozenMap({axis: self.op.space[axis] for axis in over})
+        self.ops.append(
+            Op(name=name, kind=kind, space=space, reads=tuple(reads), writes=(name,), options=FrozenMap(options))
+        )
+        return name
+
+    def _scores(self, part: str, dtype: DType) -> str:
+        name = f"{self.op.name}.{part}"
+        self.tensors[name] = Tensor(name, FrozenMap({axis: self.op.space[axis] for axis in SCORES}), dtype)
+        return name
+
+    def _drop(self, weights: str, rate: Option) -> str:
+        out = self._add("dropped", "dropout", (weights,), {"rate": rate})
+        self.ops[-1] = replace(self.ops[-1], writes=(out, self._scores("mask", DTYPES["mask8"])))
+        return out
+
+    def _seen(self, source: str, part: str, last: str) -> str:
+        """Keys (or values) seen per query head and key position: a view, which moves nothing."""
+        name = f"{self.op.name}.{part}"
+        axes: FrozenMap[str, int] = FrozenMap({a: self.op.space[a] for a in ("batch", "head", "key", last)})
+        self.tensors[name] = Tensor(name, axes, self.given[source].dtype)
+        self.ops.append(Op(name=f"{name}.view", kind="view", space=axes, reads=(source,), writes=(name,)))
+        return name

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
-from aisys.ir import DTYPES, Block, Graph, Op, Option, ProgramPhase, Tensor, dtype, verify
+from aisys.ir import DTYPES, Block, Graph, Op, Option, ProgramPhase, Tensor, dtype, kept_for_backward, verify
 from aisys.plan.space import PlanSpace
 
 SIXTEEN_BIT = ("bf16", "fp16")
@@ -70,12 +70,8 @@ class _Fp8:
         ops: list[Op] = []
         for _, group in groupby(self.block.ops, key=lambda op: (op.phase, op.options.get("fuse", op.name))):
             ops += self._rewrite(list(group))
-        copies = {n.removesuffix(COPY) for n in self.tensors if n.endswith(COPY)}
-        saved = tuple(n + COPY if n in copies and self._only_products_keep(n) else n for n in self.block.saved)
-        return replace(
-            self.block, ops=(*self.weight_casts, *ops), tensors=FrozenMap(self.tensors), saved=saved,
-            inputs=self.block.inputs,
-        )  # fmt: skip
+        block = replace(self.block, ops=(*self.weight_casts, *ops), tensors=FrozenMap(self.tensors))
+        return replace(block, saved=kept_for_backward(block) if block.saved else ())
 
     def _rewrite(self, group: list[Op]) -> list[Op]:
         """Ops of one kernel, after the casts that any of them needs."""
@@ -120,11 +116,6 @@ class _Fp8:
     def _only_products_read(self, name: str) -> bool:
         readers = [op for op in self.block.ops if name in op.reads]
         return bool(readers) and all(op in self.products for op in readers) and name not in self.block.outputs
-
-    def _only_products_keep(self, name: str) -> bool:
-        """Whether backward needs `name` for products alone, so that its fp8 copy can stand for it."""
-        readers = [op for op in self.block.ops if name in op.reads and op.phase.endswith("gradient")]
-        return bool(readers) and all(op in self.products for op in readers)
 
 
 def _cast(name: str, writes: tuple[str, ...], tensors: Mapping[str, Tensor], phase: ProgramPhase) -> Op:

@@ -4,7 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from aisys.errors import CannotApply, unknown_name
-from aisys.ir import Block, Graph, Op, verify
+from aisys.ir import Block, Graph, Op, kept_for_backward, verify
 from aisys.plan.space import PlanSpace
 
 MODES = ("none", "selective", "op", "full")
@@ -44,9 +44,8 @@ class Recompute:
         again = _slice(forward, wanted, kept | set(block.inputs))
         copies = [replace(op, name=f"{op.name}.again", phase="recompute") for op in again]
         first = next(i for i, op in enumerate(block.ops) if op.phase.endswith("gradient"))
-        saved = tuple(n for n in block.saved if n in kept)
-        inputs = tuple(n for n in block.inputs if n not in saved and _reads_any(again, n))
-        return replace(block, ops=(*block.ops[:first], *copies, *block.ops[first:]), saved=(*saved, *inputs))
+        rebuilt = replace(block, ops=(*block.ops[:first], *copies, *block.ops[first:]))
+        return replace(rebuilt, saved=kept_for_backward(rebuilt))
 
     def _kept(self, block: Block) -> Set[str]:
         saved = set(block.saved)
@@ -59,10 +58,6 @@ class Recompute:
         forward = [op for op in block.ops if op.phase == "forward"]
         matmuls = [op for op in forward if op.kind in ("matmul", "grouped_matmul")]
         return {n for op in forward if op.kind == "attention" or op in matmuls[::2] for n in op.writes}
-
-
-def _reads_any(ops: list[Op], name: str) -> bool:
-    return any(name in op.reads for op in ops)
 
 
 def _slice(forward: list[Op], wanted: Set[str], given: Set[str]) -> list[Op]:

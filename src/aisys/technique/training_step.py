@@ -49,9 +49,10 @@ class TrainingStep:
                 tensors[name] = Tensor(name, weight.axes, dtype, "optimizer_state")
             if gradient in backward.written:
                 names = tuple(f"{state}.{weight.name}" for state in states)
+                own = () if self.master_dtype else (weight.name,)
                 ops.append(
                     Op(name=f"{self.optimizer}.{weight.name}", kind="optimizer", space=weight.axes, phase="optimizer",
-                       reads=(gradient, *names), writes=(weight.name, *names),
+                       reads=(gradient, *names, *own), writes=(weight.name, *names),
                        options=FrozenMap({"function": self.optimizer}))
                 )  # fmt: skip
         return replace(block, ops=tuple(ops), tensors=FrozenMap(tensors), saved=backward.saved)
@@ -88,7 +89,8 @@ class _Backward:
             found = [g for op in group for g in self._backward_of(op)]
             ops += sorted(found, key=lambda op: (op.phase == "weight_gradient", op.kind in ("add", "reduce")))
         kept = dict.fromkeys(n for op in block.ops for n in rule(op.kind).saved(op))
-        self.saved = tuple(n for n in kept if block.tensors[n].role in ("activation", "spike"))
+        chosen = {n for op in block.ops for n in op.writes if block.tensors[n].role == "index"}
+        self.saved = tuple(n for n in kept if block.tensors[n].role in ("activation", "spike") or n in chosen)
         return ops
 
     def _backward_of(self, op: Op) -> list[Op]:

@@ -32,7 +32,7 @@ def write_latent_attention(draft: Draft, spec: LatentAttention, x: str, *, has_c
     has_low_rank = spec.q_rank > 0
     q = _down(draft, spec, x, "q_latent", "q_rank") if has_low_rank else ""
     if not has_low_rank:
-        q = draft.linear("q", x, f"hidden {QUERY}", f"batch token {QUERY}", module=f"{MODULE}.q_proj", fuse="qkv_a")
+        q = draft.linear("q", x, f"hidden {QUERY}", f"batch token {QUERY}", module=f"{MODULE}.q_proj")
     latent = _down(draft, spec, x, "kv_latent", "kv_rank")
     k_rope = _down(draft, spec, x, "k_rope", "rope_dim")
     if has_low_rank:
