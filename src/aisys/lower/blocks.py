@@ -96,7 +96,7 @@ def _kernel_entries(entry: int, work: BlockWork) -> list[tuple[int, int, tuple[s
 
 
 def _transfer_entries(entry: int, work: BlockWork) -> list[tuple[int, Transfer, Group]]:
-    steps = (s for s in work.block.steps if isinstance(s, Transfer))
+    steps = (s for s in work.block.steps if isinstance(s, Transfer) and s.phase in PHASES)
     return [(entry, s, work.groups[s.mesh_axis]) for s in steps]
 
 

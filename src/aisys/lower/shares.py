@@ -14,7 +14,7 @@ from aisys.ir import Block, Graph
 from aisys.lower.blocks import BlockCosts, BlockWork, price
 from aisys.lower.framework import Framework
 from aisys.machine import Machine
-from aisys.plan import Degrees, Plan, PlanTable, ShardedBlock, shard
+from aisys.plan import Degrees, Plan, PlanTable, ShardedBlock, Transfer, shard
 from aisys.plan.groups import groups
 from aisys.technique.eager_loss import EagerLoss
 from aisys.technique.number_format import NumberFormat
@@ -54,8 +54,8 @@ class Shares:
     time_s: [blocks, DIRECTIONS, CATEGORIES]. fp8_s: [blocks, DIRECTIONS, 2]. hideable_s, num_kernels, num_transfers:
     [blocks, DIRECTIONS]. All as in BlockCosts. energy_joule, low_s, high_s, saved_bytes, working_bytes: [blocks].
     elements: [blocks, GROUPS] weights. state_bytes: [blocks, ROLES, GROUPS] before ZeRO. shared_elements,
-    shared_bytes: [blocks], [blocks, ROLES] of weights that several blocks name. boundary_bytes: what one
-    stage hands to the next.
+    shared_bytes: [blocks], [blocks, ROLES] of weights that several blocks name. once_bytes: [blocks], gradients that
+    tensor ranks sum once per step. boundary_bytes: what one stage hands to the next.
     """
 
     time_s: Floats
@@ -72,6 +72,7 @@ class Shares:
     state_bytes: Floats
     shared_elements: Floats
     shared_bytes: Floats
+    once_bytes: Floats
     boundary_bytes: float
     keys: frozenset[str]
 
@@ -149,6 +150,7 @@ def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> 
     state = [[[b.state_bytes.get((role, group), 0.0) for group in GROUPS] for role in ROLES] for b in sharded]
     shared = [[b.state_bytes.get((role, "shared"), 0.0) for role in ROLES] for b in sharded]
     elements = [[float(b.elements[group]) for group in (*GROUPS, "shared")] for b in sharded]
+    once = [sum(s.num_bytes for s in b.steps if isinstance(s, Transfer) and s.phase == "optimizer") for b in sharded]
     return Shares(
         time_s=directions("time_s"), fp8_s=directions("fp8_s"), hideable_s=directions("hideable_s"),
         num_kernels=directions("num_kernels"), num_transfers=directions("num_transfers"),
@@ -156,5 +158,6 @@ def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> 
         saved_bytes=np.array([b.saved_bytes for b in sharded]),
         working_bytes=np.array([b.working_bytes for b in sharded]),
         elements=np.array(elements)[:, :2], shared_elements=np.array(elements)[:, 2], shared_bytes=np.array(shared),
+        once_bytes=np.array(once),
         state_bytes=np.array(state), boundary_bytes=max(b.boundary_bytes for b in sharded[:-1]), keys=costs.keys,
     )  # fmt: skip

@@ -192,7 +192,12 @@ class _Assembly:
         under = windows(times[0], times[1], self.v, held)
         exposed = gradient_s(self.setting.machine, self.setting.framework, traffic, self.level >= 1, under)[:, which]
         exposed[:, [0, -1]] += self._tied_s()[:, None]
-        return exposed
+        return exposed + self._replicated_s()
+
+    def _replicated_s(self) -> Floats:
+        """Gradients of which each tensor rank has a part: one all-reduce of all of a stage's, array [plans, stages]."""
+        size: Floats = self.of("once_bytes") @ self.per_stage.T
+        return seconds("all_reduce", size, self.where["tensor"], self.setting.machine)
 
     def _optimizer(self) -> Floats:
         """The update of the weights: array [plans, stages]."""

@@ -4,12 +4,13 @@ Nothing here knows a model. Axes are spread over mesh axes; an op that contracts
 the next reader decides which collective turns it into what it needs.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
-from aisys.ir import Block, Op, Option, Tensor
+from aisys.ir import Block, Op, Option, ProgramPhase, Tensor, gradient_name
 from aisys.plan.lives import Lives
 
 TENSOR_AXES = ("head", "kv_head", "ffn", "vocab", "expert_ffn")
@@ -31,8 +32,9 @@ class Degrees:
 class Transfer:
     """One collective: `num_bytes` is the whole buffer (the gathered or the reduced one), as nccl-tests counts it.
 
-    under: kind of op that the transfer may run under: attention while keys and values pass around a ring, matmul while
-    the gradient of a weight waits for neither side ("": nothing runs meanwhile).
+    A phase of "optimizer" means once per step. under: kind of op that the transfer may run under: attention while keys
+    and values pass around a ring, matmul while the gradient of a weight waits for neither side ("": nothing runs
+    meanwhile). neighbours: how many ranks in a row take part together (0: all of the mesh axis).
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Transfer:
     phase: str
     tensor: str
     under: str = ""
+    neighbours: int = 0
 
 
 Step = Op | Transfer
@@ -71,8 +74,21 @@ def shard(block: Block, degrees: Degrees, shared: frozenset[str] = frozenset()) 
     return _Sharder(block, degrees, shared).run()
 
 
+def spread_over_experts(block: Block) -> frozenset[str]:
+    """The tensors of which each expert rank holds its own experts' part: what per-expert matmuls read or write, and
+    what is made from it. A router scores every expert on every rank.
+    """
+    has_expert = {name for name, tensor in block.tensors.items() if "expert" in tensor.axes}
+    found = {n for op in block.ops if op.kind == "grouped_matmul" for n in (*op.reads, *op.writes)} & has_expert
+    while True:
+        more = {n for op in block.ops if found & {*op.reads, *op.writes} for n in (*op.reads, *op.writes)} & has_expert
+        if more <= found:
+            return frozenset(found)
+        found |= more
+
+
 def local_extents(block: Block, degrees: Degrees) -> dict[str, int]:
-    """Axis to the extent on one device, outside the sequence-parallel regions."""
+    """Axis to the extent on one device, outside the sequence-parallel regions; of experts, those of one rank."""
     extents: dict[str, int] = {}
     for op in block.ops:
         extents.update(op.space)
@@ -98,7 +114,7 @@ def _split(block: Block, axis: str, extent: int, ways: int, what: str = "tensor 
         return extent // ways
     if axis == "kv_head" and ways % extent == 0:
         return 1
-    if axis in ("vocab", "expert_ffn") or (axis == "kv_head" and ways > extent):
+    if axis in ("vocab", "expert_ffn"):
         return -(-extent // ways)
     fits = [d for d in range(1, min(extent, 4096) + 1) if extent % d == 0]
     near = sorted(sorted(fits, key=lambda d: abs(d - ways))[:4])
@@ -108,65 +124,104 @@ def _split(block: Block, axis: str, extent: int, ways: int, what: str = "tensor 
     )
 
 
+ROW_STATISTICS = {"cross_entropy": 3}
+"""How many numbers per row the ranks combine where an op reduces a spread axis and its result is no plain sum.
+Source: Shoeybi et al. 2019 (Megatron-LM), vocab_parallel_cross_entropy: largest, label's logit, sum of exponentials."""
+
+
 class _Sharder:
-    """One walk over a block's ops, tracking in which layout every tensor stands."""
+    """One walk over a block's ops, tracking in which layout every tensor stands over the tensor mesh axis.
+
+    whole: every rank has it. tokens: each rank has a share of the tokens. both: a share, and for this pass the whole.
+    partial: the sum over ranks is meant.
+    """
 
     def __init__(self, block: Block, degrees: Degrees, shared: frozenset[str]) -> None:
         self.block, self.degrees, self.shared = block, degrees, shared
         self.extents = local_extents(block, degrees)
-        self.layout: dict[str, str] = {}  # whole | tokens | partial, over the tensor mesh axis
+        self.experts = spread_over_experts(block)
+        self.region = "tokens" if degrees.sequence_parallel and degrees.tensor > 1 else "whole"
+        self.layout: dict[str, str] = {}
+        self.at_experts: set[str] = set()
+        self.num_sums: dict[str, int] = {}
         self.steps: list[Step] = []
+        self.once: list[Transfer] = []
         self.local_bytes: dict[str, float] = {}
         self.lives = Lives()
 
     def run(self) -> ShardedBlock:
-        self._given(self.block.inputs)
-        phase = ""
+        self._given(self.block.inputs, dict.fromkeys(self.block.inputs, self.region))
+        stage = ""
         for op in self.block.ops:
-            stage = "backward" if op.phase.endswith("gradient") else op.phase
-            if stage != phase and phase:
-                self._forget_gathers()
-            if stage == "backward" != phase:
-                self._given(tuple(f"d.{n}" for n in self.block.outputs if f"d.{n}" in self.block.tensors))
-            phase = stage
+            now = "backward" if op.phase.endswith("gradient") else op.phase
+            if now != stage:
+                self._end_stage(stage)
+                self._begin_stage(now)
+            stage = now
             self.lives.tick(op.reads)
             self._visit(op)
+        self._end_stage(stage)
         return self._result()
 
-    def _given(self, names: tuple[str, ...]) -> None:
+    def _given(self, names: Iterable[str], layout: Mapping[str, str]) -> None:
         """Tensors that the neighbours hand to this block."""
-        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1
         for name in names:
-            self.layout[name] = "tokens" if in_tokens else "whole"
-            self.lives.write(name, self._bytes_of(self.block.tensors[name], self._token_extents(in_tokens)))
+            self.layout[name] = layout[name]
+            extents = self._token_extents(layout[name] == "tokens")
+            self.lives.write(name, self._bytes_of(self.block.tensors[name], extents))
+
+    def _begin_stage(self, stage: str) -> None:
+        """A gradient comes in the layout in which its tensor went."""
+        if stage == "backward":
+            given = {gradient_name(name): self.layout.get(name, self.region) for name in self.block.outputs}
+            self._given([name for name in given if name in self.block.tensors], given)
+
+    def _end_stage(self, stage: str) -> None:
+        """Results take the layout of the residual stream, gathered copies go, once-per-step transfers come last."""
+        if stage == "forward":
+            self._settle(self.block.outputs, "forward")
+        if stage == "backward":
+            self._settle([gradient_name(n) for n in self.block.inputs], "input_gradient")
+            self.steps += self.once
+        for name in [name for name, layout in self.layout.items() if layout == "both"]:
+            self.layout[name] = "tokens"
+            self.lives.forget(name)
+
+    def _settle(self, names: Iterable[str], phase: ProgramPhase) -> None:
+        for name in names:
+            if self.layout.get(name) == "partial":
+                self._sum(name, phase, wants="whole" if name in self.num_sums else self.region)
 
     def _visit(self, op: Op) -> None:
         if op.phase == "optimizer":
             self.steps.append(self._local(op, self.extents))
             return
         spread = self._spread_axes(op)
-        sums_later = self._sums_later(op)
-        is_whole = bool(spread) or sums_later or (op.kind == "cast" and self.layout.get(op.reads[0]) == "both")
-        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1 and not is_whole
-        for name in () if sums_later else op.reads:
-            self._arrive(name, op, wants="tokens" if in_tokens else "whole", sharded=bool(spread))
-        if op.kind in ("dispatch", "combine") and self.degrees.expert > 1:
-            self._exchange_experts(op)
+        summed_late = self._summed_late(op)
+        is_whole = bool(spread or summed_late) or (op.kind == "cast" and self.layout.get(op.reads[0]) == "both")
+        in_tokens = self.region == "tokens" and not is_whole
+        for name in op.reads:
+            if not (summed_late and self.layout.get(name) == "partial"):
+                self._arrive(name, op, in_tokens=in_tokens, is_gathered=bool(spread or summed_late))
         extents = self._token_extents(in_tokens)
         local = self._local(op, extents)
-        if op.kind == "attention" and self.degrees.context > 1:
-            local = self._context_attention(local)
-        self.steps.append(local)
+        before, after = self._exchanges(op, extents)
+        if self.degrees.context > 1 and op.kind == "attention":
+            local = _mean_over_contexts(local, self.extents["token"] * self.degrees.context)
+        self.steps += [*before, local, *after]
         for name in op.writes:
-            self._leave(name, op, spread, in_tokens, extents)
-            if sums_later:
+            self._leave(name, op, spread, extents)
+            if name in summed_late:
                 self.layout[name] = "partial"
 
-    def _sums_later(self, op: Op) -> bool:
-        """Whether `op` is linear and all that it adds up is partial, so that one sum after it serves them all."""
-        if op.kind == "combine" and self.degrees.expert == 1:
-            return self.layout.get(op.reads[0]) == "partial"
-        return op.kind == "add" and all(self.layout.get(name) == "partial" for name in op.reads)
+    def _summed_late(self, op: Op) -> tuple[str, ...]:
+        """What `op` writes as partial sums because it is linear in reads that are: one sum after it serves them all."""
+        is_partial = [self.layout.get(name) == "partial" for name in op.reads]
+        if op.kind == "add":
+            return op.writes if all(is_partial) else ()
+        if op.kind == "combine" and self.degrees.expert == 1 and is_partial[0]:
+            return op.writes[1:] if op.phase.endswith("gradient") else op.writes
+        return ()
 
     def _spread_axes(self, op: Op) -> set[str]:
         if self.degrees.tensor == 1:
@@ -174,87 +229,126 @@ class _Sharder:
         axes = {axis for name in (*op.reads, *op.writes) for axis in self.block.tensors[name].axes} | set(op.space)
         return axes & set(TENSOR_AXES)
 
-    def _arrive(self, name: str, op: Op, *, wants: str, sharded: bool) -> None:
-        tensor = self.block.tensors[name]
-        if tensor.role in ("weight", "optimizer_state", "kv_cache", "index") or name not in self.layout:
-            return
-        have = self.layout[name]
-        if set(tensor.axes) & set(TENSOR_AXES) and have != "partial":
-            return
+    def _arrive(self, name: str, op: Op, *, in_tokens: bool, is_gathered: bool) -> None:
+        """Bring a tensor that `op` reads into the layout that it needs."""
+        have = self.layout.get(name)
         if have == "partial":
-            kind = "reduce_scatter" if wants == "tokens" else "all_reduce"
-            self._transfer(kind, "tensor", name, op, under="matmul" if op.phase.endswith("gradient") else "")
-            self.layout[name] = wants
-        elif have == "tokens" and wants == "whole" and sharded:
-            self._transfer("all_gather", "tensor", name, op, under="matmul" if op.phase == "weight_gradient" else "")
+            self._sum(name, op.phase, wants="tokens" if in_tokens else "whole")
+        elif have == "tokens" and is_gathered and self._can_gather(self.block.tensors[name]):
+            under = "matmul" if op.phase == "weight_gradient" else ""
+            self.steps.append(self._transfer("all_gather", "tensor", name, op.phase, under=under))
             self.layout[name] = "both"
-            self.lives.write(f"{name} gathered", self._bytes_of(tensor, self.extents), beside=name)
+            whole = self._bytes_of(self.block.tensors[name], self.extents)
+            self.lives.write(f"{name} gathered", whole, beside=name)
 
-    def _forget_gathers(self) -> None:
-        for name, layout in self.layout.items():
-            if layout == "both":
-                self.layout[name] = "tokens"
-                self.lives.forget(name)
+    @staticmethod
+    def _can_gather(tensor: Tensor) -> bool:
+        return tensor.role != "index" and not set(tensor.axes) & set(TENSOR_AXES)
 
-    def _transfer(self, kind: str, mesh_axis: str, name: str, op: Op, *, under: str = "") -> None:
-        num_bytes = self._bytes_of(self.block.tensors[name], self.extents)
-        if mesh_axis == "context":
-            num_bytes *= self.degrees.context
-        self.steps.append(
-            Transfer(kind=kind, mesh_axis=mesh_axis, num_bytes=num_bytes, phase=op.phase, tensor=name, under=under)
-        )
+    def _sum(self, name: str, phase: ProgramPhase, *, wants: str) -> None:
+        under = "matmul" if phase.endswith("gradient") else ""
+        kind = "reduce_scatter" if wants == "tokens" else "all_reduce"
+        transfer = self._transfer(kind, "tensor", name, phase, under=under)
+        self.steps += [transfer] * self.num_sums.pop(name, 1)
+        self.layout[name] = wants
+        if name in self.local_bytes:
+            extents = self._token_extents(wants == "tokens")
+            self.local_bytes[name] = self._bytes_of(self.block.tensors[name], extents)
 
-    def _exchange_experts(self, op: Op) -> None:
-        name = next(n for n in (*op.reads, *op.writes) if {"topk", "hidden"} <= set(self.block.tensors[n].axes))
-        extents = self._token_extents(self.degrees.sequence_parallel and self.degrees.tensor > 1)
-        num_bytes = self._bytes_of(self.block.tensors[name], extents)
-        self.steps.append(
-            Transfer(kind="all_to_all", mesh_axis="expert", num_bytes=num_bytes, phase=op.phase, tensor=name)
-        )
+    def _transfer(
+        self, kind: str, mesh_axis: str, name: str, phase: ProgramPhase, *, under: str = "", neighbours: int = 0
+    ) -> Transfer:
+        ways = self.degrees.context if mesh_axis == "context" else 1
+        return Transfer(
+            kind=kind, mesh_axis=mesh_axis, num_bytes=self._bytes_of(self.block.tensors[name], self.extents) * ways,
+            phase=phase, tensor=name, under=under, neighbours=neighbours,
+        )  # fmt: skip
 
-    def _context_attention(self, op: Op) -> Op:
-        """Zigzag context parallelism: every device holds an equal share of the causal work, so that a query sees half
-        of all keys on average (Liu et al. 2023)."""
-        for name in op.reads[1:3]:
-            self._transfer("all_gather", "context", name, op, under="attention")
-        if op.options.get("is_backward"):
-            for name in op.writes[1:3]:
-                self._transfer("reduce_scatter", "context", name, op, under="attention")
-        if not op.options.get("is_causal", True):
-            return op
-        seen = op.space["key"] // 2
-        options: FrozenMap[str, Option] = FrozenMap({**op.options, "is_causal": False})
-        return replace(op, space=FrozenMap({**op.space, "key": max(1, seen)}), options=options)
+    def _exchanges(self, op: Op, extents: dict[str, int]) -> tuple[list[Transfer], list[Transfer]]:
+        """What expert and context ranks exchange before and after `op`."""
+        before: list[Transfer] = []
+        after: list[Transfer] = []
+        if self.degrees.expert > 1 and op.kind in ("dispatch", "combine"):
+            back = [name for name in op.reads if name in self.at_experts]
+            is_sent = op.phase.endswith("gradient") == (op.kind == "combine")
+            sent = op.writes[:1] if is_sent else ()
+            before += [self._exchange(name, op.phase, extents) for name in back]
+            after += [self._exchange(name, op.phase, extents) for name in sent]
+            self.at_experts = self.at_experts.difference(back).union(sent)
+        elif not self.at_experts.isdisjoint(op.reads):
+            self.at_experts |= set(op.writes)
+        if self.degrees.context > 1:
+            keys, gradients = self._over_sequence(op)
+            before += [self._transfer("all_gather", "context", n, op.phase, under="attention") for n in keys]
+            after += [self._transfer("reduce_scatter", "context", n, op.phase, under="attention") for n in gradients]
+        return before, after
 
-    def _leave(self, name: str, op: Op, spread: set[str], in_tokens: bool, extents: dict[str, int]) -> None:
+    def _exchange(self, name: str, phase: ProgramPhase, extents: dict[str, int]) -> Transfer:
+        size = self._bytes_of(self.block.tensors[name], extents)
+        return Transfer(kind="all_to_all", mesh_axis="expert", num_bytes=size, phase=phase, tensor=name)
+
+    def _over_sequence(self, op: Op) -> tuple[list[str], list[str]]:
+        """The tensors of tokens that `op` reads, and writes, for the whole sequence: keys, values, their gradients."""
+        tensors = self.block.tensors
+        if op.kind == "attention":
+            reads, writes = op.reads[1:3], op.writes[1:3] if op.options.get("is_backward") else ()
+        elif op.kind == "view" and "key" in {axis for n in (*op.reads, *op.writes) for axis in tensors[n].axes}:
+            reads, writes = op.reads, op.writes
+        else:
+            reads, writes = (), ()
+        is_tokens = [[n for n in dict.fromkeys(names) if "token" in tensors[n].axes] for names in (reads, writes)]
+        return is_tokens[0], is_tokens[1]
+
+    def _leave(self, name: str, op: Op, spread: set[str], extents: dict[str, int]) -> None:
         tensor = self.block.tensors[name]
+        if tensor.role in ("weight", "gradient"):
+            self._combine_once(name, spread, is_share=extents is not self.extents)
+            return
         if op.kind == "view":
             self.layout[name] = self.layout.get(op.reads[0], "whole")
             self.lives.alias(name, op.reads[0])
-        elif tensor.role in ("weight", "gradient"):
-            return
         else:
-            contracted = _as_heads(spread) - _as_heads(set(tensor.axes))
-            self.layout[name] = "partial" if contracted else "tokens" if in_tokens else "whole"
+            contracted = _as_heads(spread) - _as_heads(tensor.axes)
+            self.layout[name] = "partial" if contracted else "tokens" if extents is not self.extents else "whole"
+            if contracted and op.kind in ROW_STATISTICS:
+                self.num_sums[name] = ROW_STATISTICS[op.kind]
         self.local_bytes[name] = self._bytes_of(tensor, extents)
         if op.kind != "view" and name not in self.block.saved:
             self.lives.write(name, self.local_bytes[name])
 
+    def _combine_once(self, name: str, spread: set[str], *, is_share: bool) -> None:
+        """A gradient that every rank has a part of, of a weight that every rank has: summed once per step.
+
+        Ranks see other tokens, or other heads; ranks that hold the same key head see other query heads.
+        """
+        axes = self.block.tensors[name].axes
+        is_everywhere = is_share or _as_heads(spread) - _as_heads(axes)
+        sharing = self.degrees.tensor // axes["kv_head"] if "kv_head" in axes else 1
+        if is_everywhere or sharing > 1:
+            neighbours = 0 if is_everywhere else sharing
+            transfer = self._transfer("all_reduce", "tensor", name, "optimizer", neighbours=neighbours)
+            self.once = [t for t in self.once if t.tensor != name] + [transfer]
+
     def _token_extents(self, in_tokens: bool) -> dict[str, int]:
         if not in_tokens or "token" not in self.extents:
             return self.extents
-        return {**self.extents, "token": max(1, self.extents["token"] // self.degrees.tensor)}
+        return {**self.extents, "token": self.extents["token"] // self.degrees.tensor}
 
     def _local(self, op: Op, extents: dict[str, int]) -> Op:
-        return replace(op, space=FrozenMap({axis: extents[axis] for axis in op.space}))
+        space = {axis: extents[axis] for axis in op.space}
+        if "expert" in space and self.experts.isdisjoint((*op.reads, *op.writes)):
+            space["expert"] = op.space["expert"]
+        return replace(op, space=FrozenMap(space))
 
-    @staticmethod
-    def _bytes_of(tensor: Tensor, extents: dict[str, int]) -> float:
-        return prod(extents[axis] for axis in tensor.axes) * tensor.dtype.bytes_per_element
+    def _elements_of(self, tensor: Tensor, extents: dict[str, int]) -> int:
+        everywhere = {"expert"} if tensor.name not in self.experts else set()
+        return prod(extent if axis in everywhere else extents[axis] for axis, extent in tensor.axes.items())
+
+    def _bytes_of(self, tensor: Tensor, extents: dict[str, int]) -> float:
+        return self._elements_of(tensor, extents) * tensor.dtype.bytes_per_element
 
     def _result(self) -> ShardedBlock:
-        in_tokens = self.degrees.sequence_parallel and self.degrees.tensor > 1
-        edge = self._token_extents(in_tokens)
+        edge = self._token_extents(self.region == "tokens")
         of_edge = {n: self._bytes_of(self.block.tensors[n], edge) for n in (*self.block.inputs, *self.block.outputs)}
         sizes = {**of_edge, **self.local_bytes}
         once_per_step = (op for op in self.block.ops if op.phase == "optimizer")
@@ -263,13 +357,11 @@ class _Sharder:
         state: dict[tuple[str, str], float] = {}
         for tensor in self.block.tensors.values():
             group = self._group(tensor)
+            role = "weight" if tensor.name in copies else tensor.role
             if tensor.role == "weight":
-                elements[group] += prod(self.extents[axis] for axis in tensor.axes)
-            if tensor.role in ("weight", "gradient", "optimizer_state", "kv_cache"):
-                key = (tensor.role, group)
-                state[key] = state.get(key, 0.0) + self._bytes_of(tensor, self.extents)
-            elif tensor.name in copies:
-                state["weight", group] = state.get(("weight", group), 0.0) + self._bytes_of(tensor, self.extents)
+                elements[group] += self._elements_of(tensor, self.extents)
+            if role in ("weight", "gradient", "optimizer_state", "kv_cache"):
+                state[role, group] = state.get((role, group), 0.0) + self._bytes_of(tensor, self.extents)
         return ShardedBlock(
             steps=tuple(self.steps), saved_bytes=sum(sizes[n] for n in self.block.saved),
             boundary_bytes=sum(of_edge[n] for n in self.block.outputs if n in of_edge),
@@ -281,9 +373,21 @@ class _Sharder:
         """Which ranks hold `tensor`: those of its expert, those of its block, or those of every block that names it."""
         if any(tensor.name == name or tensor.name.endswith(f".{name}") for name in self.shared):
             return "shared"
-        return "expert" if "expert" in tensor.axes else "dense"
+        return "expert" if tensor.name in self.experts else "dense"
 
 
-def _as_heads(axes: set[str]) -> set[str]:
+def _mean_over_contexts(op: Op, num_tokens: int) -> Op:
+    """Attention of one context rank: each holds a chunk from the start and one from the end of the sequence, so that
+    a token sees as many keys as the mean over all tokens (Liu et al. 2023; Llama Team 2024, section 3.3.2)."""
+    window = int(op.options.get("window", 0)) or num_tokens
+    if not op.options.get("is_causal", True) or op.space["key"] != num_tokens:
+        return op
+    pairs = window * num_tokens - window * (window - 1) // 2
+    options: FrozenMap[str, Option] = FrozenMap({**op.options, "is_causal": False})
+    space: FrozenMap[str, int] = FrozenMap({**op.space, "key": max(1, round(pairs / num_tokens))})
+    return replace(op, space=space, options=options)
+
+
+def _as_heads(axes: Iterable[str]) -> set[str]:
     """Key-value heads are groups of query heads: an op over both is spread over one axis, and contracts neither."""
     return {"head" if axis == "kv_head" else axis for axis in axes}
