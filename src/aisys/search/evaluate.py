@@ -81,14 +81,14 @@ def possible_plans(question: Question) -> PlanTable:
     return plans
 
 
-def train_report(question: Question, plan: Plan) -> Report:
-    """The report of one training plan, with its timeline and every op."""
+def train_report(question: Question, plan: Plan, *, has_timeline: bool = True) -> Report:
+    """The report of one training plan, with every op and, where asked for, its timeline."""
     priced = shop(question)
     table = PlanTable.of([plan])
     steps = evaluate_steps(priced, table)
     if steps.reason[0]:
         raise CannotApply(steps.reason[0])
-    made, _ = timeline(priced, plan)
+    made = timeline(priced, plan)[0] if has_timeline else None
     machine, time_s = question.machine, float(steps.time_s[0])
     tokens = question.shape.batch * question.shape.tokens
     device = machine.device

@@ -42,6 +42,8 @@ def search(
 ) -> Frontier:  # fmt: skip
     """The `top` fastest plans that fit, those on the Pareto front of `objectives`, and what rules out the others.
 
+    Only the report of the fastest plan has its timeline; `evaluate` gives that of any other.
+
     workload: as in `evaluate`. at_most: limits in seconds by name: time_s of a training step, ttft_s or tpot_s of a
     Serving. Every plan of the space is evaluated; `watch` shows progress and keeps results for a later run.
     Raises DoesNotFit where no plan fits, with the bytes that are missing and the smallest change that fits.
@@ -71,7 +73,7 @@ def search(
     place = {row: i for i, row in enumerate(chosen)}
     return Frontier(
         workload=question.graph.name, machine=machine.name, goal="train", objectives=tuple(objectives),
-        reports=tuple(train_report(question, plans.plan(row)) for row in chosen),
+        reports=tuple(train_report(question, plans.plan(row), has_timeline=row == chosen[0]) for row in chosen),
         pareto=tuple(sorted(place[row] for row in front.tolist())), num_evaluated=len(plans),
         num_pruned=sum(1 for reason in steps.reason if reason),
         binding_constraint=_binding(question, plans, steps, fits),
