@@ -47,6 +47,8 @@ FREE = (
     Free("overlap_loss", 0.15, 0.01, 0.6), Free("joule_per_flop", 0.9e-12, 0.05e-12, 4e-11),
 )  # fmt: skip
 QUANTISE, DEQUANTISE = Free("quantise_bytes", 5, 0.5, 20), Free("dequantise_clocks", 0.03, 1e-3, 3)
+SCALAR = Free("l2_bytes_per_clock_per_sm", 12, 2, 150)
+"""fp32 without tensor cores: registers and shared memory feed less per clock."""
 PAD = (Free("pad_s", 1.5e-6, 1e-8, 2e-5), Free("pad_bytes", 2, 0.05, 12))
 PADDED = ("sm100 fp8_block",)
 """Kernels with scales per block whose launcher pads rows: measured times step up where m is no multiple of 4."""
@@ -65,8 +67,8 @@ PARTS: dict[str, Callable[[Table], Sequence[Part]]] = {
 }
 FEW: dict[str, tuple[str, str, Values]] = {
     "sm86 bf16": ("vidur_mlp", "a40", {}),
-    "sm120 bf16": ("llmservingsim_layers", "RTXPRO6000", {"compute_efficiency": 0.95, "joule_per_flop": 1.5e-12}),
     "sm89 bf16": ("llmservingsim_layers", "RTX4090", {"compute_efficiency": 0.95}),
+    "sm120 bf16": ("llmservingsim_layers", "RTXPRO6000", {"joule_per_flop": 1.5e-12}),
     "gfx90a bf16": ("llmcompass_ops", "AMD MI210", {"launch_s": 3e-5, "compute_efficiency": 0.6}),
     "sm60 fp32": ("neusight_fp32_ops", "Tesla P100-PCIE-16GB", {"joule_per_flop": 8e-12, "launch_s": 1e-5}),
     "sm61 fp32": ("neusight_fp32_ops", "Tesla P4", {"joule_per_flop": 8e-12, "launch_s": 1e-5}),
@@ -75,7 +77,13 @@ FEW: dict[str, tuple[str, str, Values]] = {
     "sm80 fp32": ("neusight_fp32_ops", "NVIDIA A100-PCIE-40GB", {"joule_per_flop": 8e-12, "launch_s": 1e-5}),
 }
 """Generation and variant to the table and the device of its rows, and to priors other than what A100 has in bf16."""
-SAME_BOARD_POWER = {"sm89 bf16": "sm120 bf16"}
+KNOWN = {
+    "sm89 bf16": ("sm80 bf16", ("launch_s", "k_latency_s")),
+    "sm120 bf16": ("sm89 bf16", ("compute_efficiency", "launch_s", "k_latency_s")),
+}
+"""Constants that the rows of a generation cannot tell, and whose they are: all of these take longer than 30 us, and the
+power limit of RTX PRO 6000 hides its efficiency at the full clock (the same kernels run on RTX 4090, never limited)."""
+POWER_AS = {"sm89 bf16": "sm120 bf16"}
 """RTX 4090 never meets its limit; its joule_per_flop is that of the next chip on the same process."""
 MEASURED_ON = {
     "fp32": "sm80", "fp8": "sm90", "fp8_block": "sm90", "int8": "sm80", "int8_wo": "sm80", "int4_wo": "sm80",
@@ -253,9 +261,13 @@ def fit_all() -> dict[str, Values]:
             found[rows.name] = fitted(rows, [*near({**bf16, **steps}), extra, *pad], None, left)
         write_residuals(generation, left)
     for name, (_, _, priors) in FEW.items():
-        power = SAME_BOARD_POWER.get(name)
-        known = {"joule_per_flop": found[power]["joule_per_flop"]} if power else {}
-        found[name] = fitted(few_rows(name), near({**found["sm80 bf16"], **priors}), known)
+        source, keys = KNOWN.get(name, ("", ()))
+        known = {key: found[source][key] for key in keys}
+        free = near({**found["sm80 bf16"], **priors})
+        free = [SCALAR if name.endswith("fp32") and f.key == SCALAR.key else f for f in free]
+        found[name] = fitted(few_rows(name), free, known)
+    for name, source in POWER_AS.items():
+        found[name]["joule_per_flop"] = found[source]["joule_per_flop"]
     return found
 
 

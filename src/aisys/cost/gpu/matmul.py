@@ -161,7 +161,7 @@ def _fastest(r: dict[str, Floats], is_walk: bool, device: Device) -> dict[str, F
     ends = r["tile_s"] + tile_m * tile_n * (r["out"] / (r["epilogue_bytes_per_clock"] * clock_hz))
     compute = step * depth + ends * rounds
     moved = r["batch"] * (r["m"] * r["k"] * r["a"] + r["n"] * r["k"] * r["b"] + r["m"] * r["n"] * r["out"])
-    memory = moved / (float(device.main_memory.bandwidth_bytes_per_s) * r["memory_efficiency"])
+    memory = moved / (_bandwidth(device) * r["memory_efficiency"])
     partial_s = r["batch"] * r["m"] * r["n"] * (8 / num_sm) / port
     gather = np.where(split > 1, split * partial_s + r["split_s"], 0.0)
     total = _together(compute, memory, r["overlap_loss"]) + gather
@@ -203,9 +203,16 @@ def _around_s(r: dict[str, Floats], device: Device) -> Floats:
     pads = np.where(r["m"] % ROW_ALIGNMENT == 0, 0.0, 1.0)
     moved = inputs * r["quantise_bytes"] + (inputs + outputs) * (r["pad_bytes"] * pads)
     cached = np.minimum(1, _CACHED_SHARE * float(gpu.l2_bytes) / (inputs + outputs * pads))
-    far = float(device.main_memory.bandwidth_bytes_per_s) * r["memory_efficiency"]
+    far = _bandwidth(device) * r["memory_efficiency"]
     near = r["l2_bytes_per_clock_per_sm"] * float(gpu.clock_hz * gpu.num_sm)
     return np.asarray(moved * (cached / near + (1 - cached) / far) + r["pad_s"] * pads)
+
+
+def _bandwidth(device: Device) -> float:
+    """Bytes per second of main memory, without what a board's own error correction takes (`memory_share`)."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    return float(device.main_memory.bandwidth_bytes_per_s) * float(gpu.constants.get("memory_share", 1.0))
 
 
 def _chain(name: str, field: str) -> tuple[str, ...]:
