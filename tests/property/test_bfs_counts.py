@@ -1,6 +1,7 @@
 """A search gives the depths of a plain one, and its record holds exactly what it did, on any graph."""
 
 from collections import deque
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +119,7 @@ def test_streams_and_reuse_are_those_of_an_interpreter(graph: Csr, seed: int) ->
     walk = bfs.run(graph, seed % graph.num_vertices)
     record = bfs.record(graph, walk)
     levels = plain_accesses(graph, walk)
+    num_lines = len({(touch.tensor, touch.byte // LINE_BYTES) for touches in levels for touch in touches})
     assert len(record.phases) == len(levels)
     for phase, touches, reused in zip(record.phases, levels, distances(levels), strict=True):
         used = sorted({touch.stream for touch in touches})
@@ -132,6 +134,8 @@ def test_streams_and_reuse_are_those_of_an_interpreter(graph: Csr, seed: int) ->
             assert stream.footprint_bytes == len(covered)
             shares = [np.mean([reused[i] <= 2**k for i in mine]) for k in range(len(stream.reuse))]
             assert stream.reuse == pytest.approx(shares)
+            assert stream.reuse[-1] == pytest.approx(np.mean([np.isfinite(reused[i]) for i in mine]))
+            assert len(stream.reuse) == 1 + np.ceil(np.log2(num_lines))
 
 
 @given(graphs(), st.integers(0, 10**6))
@@ -155,6 +159,35 @@ def test_a_large_symmetric_graph_pulls_and_examines_few_of_its_edges() -> None:
     assert walk.levels[:, bfs.EDGES].sum() < graph.num_edges / 2
 
 
+def published_directions(graph: Csr, depth: list[int]) -> list[bool]:
+    """Whether each level pulls, by Beamer's rule: alpha 15 on edges, beta 18 on vertices, from the depths alone."""
+    degree = np.diff(graph.offsets)
+    frontiers = [np.flatnonzero(np.array(depth) == level) for level in range(max(depth) + 1)]
+    pulls, unexplored = [], graph.num_edges
+    for level, frontier in enumerate(frontiers):
+        leaving = int(degree[frontier].sum())
+        if pulls and pulls[-1]:
+            pulls.append(len(frontier) >= len(frontiers[level - 1]) or len(frontier) > graph.num_vertices // 18)
+        else:
+            pulls.append(leaving > unexplored // 15)
+        unexplored -= leaving
+    return pulls
+
+
+def test_the_direction_changes_by_the_published_rule() -> None:
+    """On sparse and dense graphs, from a hub and from leaves, and back from pulling to pushing too."""
+    changes = set()
+    for edges_per_vertex, seed in ((2, 1), (2, 2), (4, 1), (4, 2), (16, 1)):
+        graph = kronecker(11, edges_per_vertex, seed)
+        degree = np.diff(graph.offsets)
+        for source in (int(np.argmax(degree)), *np.flatnonzero(degree == 1)[:4].tolist()):
+            walk = bfs.run(graph, source)
+            found = walk.levels[:, bfs.PULL].astype(bool).tolist()
+            assert found == published_directions(graph, plain_depths(graph, source))
+            changes |= set(pairwise(found))
+    assert changes == {(False, False), (False, True), (True, True), (True, False)}
+
+
 def test_sampled_reuse_is_near_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample of one line in eight cannot tell distances below eight lines apart; from 32 on it is within 0.12 of the
     exact shares. The error is that of the few hot lines among the 128 of `depth` that are kept."""
@@ -173,6 +206,15 @@ def test_sampled_reuse_is_near_the_full_one(monkeypatch: pytest.MonkeyPatch) -> 
             compared += 1
             assert np.abs(np.subtract(exact.reuse[5:], near.reuse[5 : len(exact.reuse)])).max() < 0.12
     assert compared
+
+
+@pytest.mark.parametrize("stride", [1, 3, 64, 1024])
+@pytest.mark.parametrize("shift", [0, 1, 4, 7])
+def test_one_line_in_two_to_the_shift_is_sampled_whatever_their_stride(shift: int, stride: int) -> None:
+    """Of 2**15 lines; four standard deviations of independent choices."""
+    chosen = sum(reuse.is_sampled(line * stride, shift) for line in range(2**15))
+    expected = 2 ** (15 - shift)
+    assert abs(chosen - expected) <= 4 * np.sqrt(expected * (1 - 2.0**-shift))
 
 
 def test_a_source_outside_the_graph_is_refused() -> None:
