@@ -16,7 +16,8 @@ class Recompute:
 
     mode: none; selective (drop what spans queries and keys, Korthikanti et al. 2022, section 5); op (keep the results
     of attention and of every second matmul, rebuild everything else: the selective checkpoints of torchtitan, Liang et
-    al. 2024); full (keep the layer's input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left as they are.
+    al. 2024); full (keep the layer's input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left
+    as they are.
     Raises CannotApply where the graph does not train.
     """
 
