@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.lower import memory
-from aisys.lower.blocks import CATEGORIES
+from aisys.lower.blocks import CATEGORIES, COMPUTE
 from aisys.lower.communication import places, seconds
 from aisys.lower.local import Priced, block_times, both, slowest
 from aisys.lower.offload import offload_s
@@ -30,7 +30,8 @@ class Stages:
 
     forward_s, backward_s, send_s: arrays [plans, virtual stages]. gradients_s, optimizer_s: [plans, stages].
     saved_bytes: [plans, virtual stages] per microbatch. memory_bytes: [plans, stages, memory.PARTS].
-    breakdown_s: [plans, stages, PARTS] without the bubble. energy_joule: [plans], kernels of all devices.
+    breakdown_s: [plans, stages, PARTS] without the bubble. active_joule: [plans], what the kernels of all devices take
+    beyond idling.
     """
 
     plans: PlanTable
@@ -42,7 +43,7 @@ class Stages:
     saved_bytes: Floats
     memory_bytes: Floats
     breakdown_s: Floats
-    energy_joule: Floats
+    active_joule: Floats
 
 
 def stages(setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> Stages:
@@ -113,7 +114,7 @@ class _Assembly:
             gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(held.saved_bytes),
             memory_bytes=memory.device_bytes(self.plans, self.counts, held, framework),
             breakdown_s=self._breakdown(parts, waits.sum(0), host, (gradients, optimizer)),
-            energy_joule=self._energy(),
+            active_joule=self._active_joule(),
         )  # fmt: skip
 
     def _sent(self, blocked: Floats) -> Floats:
@@ -228,7 +229,9 @@ class _Assembly:
         out[:, :, PARTS.index("gradients")], out[:, :, PARTS.index("optimizer")] = tail
         return out
 
-    def _energy(self) -> Floats:
+    def _active_joule(self) -> Floats:
         replicas = self.plans["tensor"] * self.plans["data"] * self.plans["context"]
-        total: Floats = self.of("energy_joule") @ self.per_stage.sum(0) * self.m * replicas
+        kernels_s = self.of("time_s")[..., : len(COMPUTE)].sum((-2, -1))
+        active = self.of("energy_joule") - float(self.setting.machine.device.idle_watt) * kernels_s
+        total: Floats = active @ self.per_stage.sum(0) * self.m * replicas
         return total

@@ -176,11 +176,10 @@ def _fill(out: Steps, rows: Ints, made: Stages, time: Floats, setting: Setting) 
     fullest = memory_bytes.sum(2).argmax(1)
     device = setting.machine.device
     num_devices = made.plans["tensor"] * made.plans["pipeline"] * made.plans["data"] * made.plans["context"]
-    kernels_s = parts[:, :5].sum(1)
     out.time_s[rows] = time
     out.low_s[rows] = time * float(setting.framework.error_low)
     out.high_s[rows] = time * float(setting.framework.error_high)
-    out.energy_joule[rows] = made.energy_joule + float(device.idle_watt) * num_devices * (time - kernels_s)
+    out.energy_joule[rows] = made.active_joule + float(device.idle_watt) * num_devices * time
     out.memory_bytes[rows] = memory_bytes[pick, fullest]
     out.peak_memory_bytes[rows] = memory_bytes[pick, fullest].sum(1)
     out.breakdown_s[rows] = parts

@@ -23,7 +23,10 @@ class Group:
 
 
 def groups(plan: Plan, machine: Machine) -> dict[str, Group]:
-    """The group of each mesh axis of `plan` on `machine`. `expert` is the inner part of data.
+    """The group of each mesh axis of `plan` on `machine`.
+
+    `expert` is the inner part of data; `model_state` the ranks that hold the same dense weights (data x context),
+    `expert_data` those that hold the same experts.
 
     Raises CannotApply where the machine has fewer devices than the plan needs.
     """
@@ -35,7 +38,8 @@ def groups(plan: Plan, machine: Machine) -> dict[str, Group]:
         out[axis] = _group(degrees[axis], stride, machine)
         if axis == "data":
             out["expert"] = _group(plan.expert, stride, machine)
-            out["expert_data"] = _group(plan.data // plan.expert, stride * plan.expert, machine)
+            replicas = _group(plan.data // plan.expert, stride * plan.expert, machine)
+            out["expert_data"] = _joined(out["context"], replicas, machine)
             out["model_state"] = _group(plan.data * plan.context, stride // plan.context, machine)
         stride *= degrees[axis]
     return out
@@ -55,6 +59,15 @@ def _group(size: int, stride: int, machine: Machine) -> Group:
         members[-1] = (tier, here * left)
     node = next(iter(machine.mesh.values()), 1)
     return Group(size, tuple(members), max(1, min(stride, node) if prod(n for _, n in members[1:]) > 1 else 1))
+
+
+def _joined(inner: Group, outer: Group, machine: Machine) -> Group:
+    """The ranks of `outer`, each with those of its `inner` group; as many such groups share a node's links as fit."""
+    pairs = zip(inner.members, outer.members, strict=True)
+    members = tuple((tier, near * far) for (tier, near), (_, far) in pairs)
+    node = next(iter(machine.mesh.values()), 1)
+    spans = prod(n for _, n in members[1:]) > 1
+    return Group(inner.size * outer.size, members, max(1, node // members[0][1]) if spans else 1)
 
 
 def _largest_divisor(number: int, at_most: int) -> int:

@@ -76,7 +76,7 @@ def training_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> 
     """Every plan of the space that uses all devices of `machine` and splits the batch evenly.
 
     Unless the space says otherwise: tensor groups stay inside one node and spread sequences too; sequences are spread
-    over context groups down to 4,096 tokens; experts over data-parallel ranks; optimizer state is spread (ZeRO-1), or
+    over context groups down to 8,192 tokens; experts over data-parallel ranks; optimizer state is spread (ZeRO-1), or
     without a pipeline everything may be (ZeRO-3).
     """
     node = next(iter(machine.mesh.values()), 1)

@@ -17,7 +17,8 @@ from aisys.report import OpLine
 
 def op_lines(setting: Setting, plan: Plan) -> tuple[OpLine, ...]:
     """One line per kernel and transfer of one microbatch, for each distinct block."""
-    graph = variant(setting.graph, plan.precision, plan.recompute)
+    is_unfused = bool(setting.framework.unfused_loss)
+    graph = variant(setting.graph, plan.precision, plan.recompute, has_eager_loss=is_unfused)
     degrees = Degrees(
         tensor=plan.tensor, sequence_parallel=plan.sequence_parallel, context=plan.context, expert=plan.expert,
         micro_batch=plan.micro_batch,

@@ -100,11 +100,8 @@ def forward_passes(priced: Shop, plans: PlanTable) -> ForwardPasses:
             continue
         made = stages(priced.setting, table, [share])
         time_s[row], parts[row] = _latency(priced, made)
-        device = priced.setting.machine.device
-        energy[row] = made.energy_joule[0] + float(device.idle_watt) * (
-            time_s[row] * priced.setting.machine.num_devices
-            - made.breakdown_s[0, :, :5].sum() * int(table["tensor"][0]) * int(table["data"][0])
-        )
+        idle_watt = float(priced.setting.machine.device.idle_watt) * table.plan(0).num_devices
+        energy[row] = made.active_joule[0] + idle_watt * time_s[row]
         fullest = int(made.memory_bytes[0].sum(1).argmax())
         held[row] = made.memory_bytes[0, fullest]
     return ForwardPasses(time_s=time_s, energy_joule=energy, memory_bytes=held, breakdown_s=parts, reason=reason)
@@ -126,7 +123,7 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
     """The report of one serving plan."""
     machine, device = question.machine, question.machine.device
     tpot = float(served.tpot_s[row])
-    tokens_per_s = plan.pipeline * plan.micro_batch * plan.data / tpot
+    tokens_per_s = question.shape.batch / tpot
     usd_per_s = float(device.price_usd_per_hour) * plan.num_devices / 3600
     held = {n: float(b) for n, b in zip(memory.PARTS, served.memory_bytes[row], strict=True) if b > 0}
     breakdown = {n: float(s) for n, s in zip(PARTS, served.breakdown_s[row], strict=True) if s > 0}
