@@ -121,6 +121,7 @@ def test_streams_and_reuse_are_those_of_an_interpreter(graph: Csr, seed: int) ->
     levels = plain_accesses(graph, walk)
     num_lines = len({(touch.tensor, touch.byte // LINE_BYTES) for touches in levels for touch in touches})
     assert len(record.phases) == len(levels)
+    assert record.num_bytes == sum(touch.grain for touches in levels for touch in touches)
     for phase, touches, reused in zip(record.phases, levels, distances(levels), strict=True):
         used = sorted({touch.stream for touch in touches})
         assert phase.op_counts == operations(touches, is_pull=touches[0].tensor == "depth")
