@@ -15,6 +15,7 @@ from aisys.errors import CannotApply
 from aisys.ir import Graph, Op, kept_for_backward
 from aisys.plan import Degrees, Transfer, shard
 from aisys.technique.eager_attention import EagerAttention
+from aisys.technique.eager_loss import EagerLoss
 from aisys.technique.kernel_fusion import KernelFusion
 from aisys.technique.number_format import NumberFormat
 from aisys.technique.recompute import Recompute
@@ -85,15 +86,22 @@ def test_attention_as_separate_kernels_computes_what_the_fused_one_does(name):
     check_technique_executes(lambda graph: eager, fused)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt", "softcaps"])
+def test_the_loss_as_separate_kernels_computes_what_the_fused_one_does(name):
+    cut = [degrees(2), degrees(4, sequence=True), degrees(2, sequence=True, context=2)]
+    check_technique_executes(EagerLoss().apply, training(name), degrees=cut)
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(MODELS)), one=cuts, mode=st.sampled_from(MODES), number_format=st.sampled_from(FORMATS),
-    is_eager=st.booleans(), is_fused=st.booleans(),
+    is_eager=st.booleans(), then=st.sampled_from([(), (KernelFusion(),), (EagerLoss(),)]),
 )  # fmt: skip
-def test_all_ranks_together_compute_what_one_device_does(name, one, mode, number_format, is_eager, is_fused):
+def test_all_ranks_together_compute_what_one_device_does(name, one, mode, number_format, is_eager, then):
     graph = NumberFormat(precision=number_format).apply(training(name, is_eager))
-    graph = Recompute(mode=mode).apply(graph)
-    check_sharding_executes(KernelFusion().apply(graph) if is_fused else graph, cut_of(name, one))
+    for technique in (Recompute(mode=mode), *then):
+        graph = technique.apply(graph)
+    check_sharding_executes(graph, cut_of(name, one))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -9,8 +9,9 @@ from aisys.ir import DTYPES, Block, Graph, Op, Tensor, gradient_name, verify
 
 @dataclass(frozen=True, slots=True)
 class EagerLoss:
-    """Replace each fused cross-entropy by its steps: scores to fp32, largest, shift, exponential, sum, division; and
-    backward by a product and the way back to 16 bits. Backward keeps the probabilities in fp32 instead of the scores.
+    """Replace each fused cross-entropy by its steps: scores to fp32, largest, shift, the label's one, exponential, sum,
+    division; and backward by a product and the way back to 16 bits. Backward keeps the probabilities in fp32 instead of
+    the scores.
 
     Source: Shoeybi et al. 2019 (Megatron-LM), vocab_parallel_cross_entropy; Korthikanti et al. 2022, section 4 (logits
     in fp32). Raises CannotApply where no loss is there to train on.
@@ -44,12 +45,13 @@ def _forward(op: Op, tensors: dict[str, Tensor]) -> tuple[list[Op], list[Tensor]
     scores, loss = tensors[op.reads[0]], tensors[op.writes[0]]
     names = [f"{scores.name}.{n}" for n in ("fp32", "shifted", "exponentials", "probabilities")]
     wide = [Tensor(name, scores.axes, DTYPES["fp32"]) for name in names]
-    rows = [Tensor(f"{scores.name}.{n}", loss.axes, DTYPES["fp32"]) for n in ("largest", "sum")]
+    rows = [Tensor(f"{scores.name}.{n}", loss.axes, DTYPES["fp32"]) for n in ("largest", "sum", "of_label")]
     steps = (
         ("cast", (scores.name,), names[0], "cast"), ("reduce", (names[0],), rows[0].name, "max"),
-        ("activation", (names[0], rows[0].name), names[1], "subtract"), ("activation", (names[1],), names[2], "exp"),
+        ("activation", (names[0], rows[0].name), names[1], "subtract"),
+        ("embedding", (op.reads[1], names[1]), rows[2].name, "pick"), ("activation", (names[1],), names[2], "exp"),
         ("reduce", (names[2],), rows[1].name, "sum"), ("activation", (names[2], rows[1].name), names[3], "divide"),
-        ("reduce", (rows[0].name, rows[1].name), loss.name, "loss"),
+        ("reduce", (rows[1].name, rows[2].name), loss.name, "loss"),
     )  # fmt: skip
     ops = [
         Op(name=out, kind=kind, space=loss.axes if out == loss.name else scores.axes, reads=reads, writes=(out,),
@@ -61,9 +63,8 @@ def _forward(op: Op, tensors: dict[str, Tensor]) -> tuple[list[Op], list[Tensor]
 
 def _backward(op: Op, scores: Tensor) -> tuple[list[Op], list[Tensor]]:
     wide = Tensor(f"{gradient_name(scores.name)}.fp32", scores.axes, DTYPES["fp32"])
-    given = op.reads[-1]
     product = replace(
-        op, name=wide.name, kind="activation", reads=(f"{scores.name}.probabilities", given), writes=(wide.name,),
-        options=FrozenMap({"function": "scale"}),
+        op, name=wide.name, kind="activation", reads=(f"{scores.name}.probabilities", *op.reads[1:]),
+        writes=(wide.name,), options=FrozenMap({"function": "loss_product"}),
     )  # fmt: skip
     return [product, replace(op, name=f"{op.name}.cast", kind="cast", reads=(wide.name,), options=FrozenMap())], [wide]

@@ -91,7 +91,9 @@ class Move:
         if self.step.tensor in self.held[rank].rows:
             together = _combined([self.held[r].rows[self.step.tensor] for r in group], rank.tensor)
             return "rows", together, together.top.size
-        total = self._sum([self._of(r) for r in group])
+        writer = next(op for op in self.cut.block.ops if self.step.tensor in op.writes)
+        parts = [self._of(r) for r in group]
+        total = np.max(parts, axis=0) if writer.options.get("function") == "max" else self._sum(parts)
         return "values", total, total.size
 
     def _finish_rows(self) -> None:

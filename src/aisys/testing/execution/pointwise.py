@@ -7,6 +7,7 @@ import numpy as np
 from aisys.errors import Unsupported
 from aisys.testing.execution.call import Array, Call, onto, summed
 from aisys.testing.execution.products import softmax_rows
+from aisys.testing.execution.selection import loss_gradient
 
 EPSILON = 1e-6
 SCALE, CAP = 2.5, 3.0
@@ -38,6 +39,7 @@ FUNCTIONS: dict[str, Slope] = {
     "squared_relu": (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0)),
     "tanh": (np.tanh, lambda x: np.asarray(1 - np.tanh(x) ** 2)),
     "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
+    "exp": (np.exp, np.exp),
     "scale": (lambda x: SCALE * x, lambda x: np.full_like(x, SCALE)),
 }
 """Activation functions with their derivatives."""
@@ -53,7 +55,13 @@ def _function(call: Call) -> Slope:
 
 
 def activation(call: Call) -> tuple[Array, ...]:
-    """A function of every element."""
+    """A function of every element, or of every element and a number of its row."""
+    if call.function in ("subtract", "divide"):
+        axes = call.axes(call.op.reads[0])
+        row = onto(call.values[1], call.axes(call.op.reads[1]), axes)
+        return (call.values[0] - row if call.function == "subtract" else call.values[0] / row,)
+    if call.function == "loss_product":
+        return (loss_gradient(call, call.values[0]),)
     value, slope = _function(call)
     scale = 1 / np.sqrt(float(call.op.options.get("head_dim", 1)))
     x = call.values[0] * scale

@@ -34,9 +34,13 @@ def grouped_matmul(call: Call) -> tuple[Array, ...]:
 
 
 def reduce(call: Call) -> tuple[Array, ...]:
-    """The sum over every axis that the result lacks; a result per expert sums the rows of that expert."""
+    """The sum over every axis that the result lacks, or the largest; a result per expert sums that expert's rows."""
     op = call.op
     given, axes = call.axes(op.reads[0]), call.axes(op.writes[0])
+    if call.function == "max":
+        return (call.values[0].max(tuple(i for i, axis in enumerate(given) if axis not in axes)),)
+    if call.function == "loss":
+        return (np.log(call.values[0]) - call.values[1],)
     operands = [(call.values[0], given)]
     if EXPERT in axes and EXPERT not in given:
         operands.append((call.chosen(op.space[EXPERT]), (*ROUTED, EXPERT)))

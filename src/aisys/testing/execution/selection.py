@@ -1,6 +1,6 @@
 """Ops that select rows: embeddings, cross entropy, and the routing of tokens to experts, forward and backward."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,8 +8,11 @@ from aisys.testing.execution.call import Array, Call, Ints, onto
 
 
 def embedding(call: Call) -> tuple[Array, ...]:
-    """Row `index` of a table; rows that another device holds are zero."""
+    """Row `index` of a table; rows that another device holds are zero. A table per token gives one number of each."""
     op = call.op
+    if call.function == "pick":
+        chosen, label, is_chosen = _logits(replace(call, values=call.values[::-1]))
+        return (np.take_along_axis(chosen, label[..., None], -1)[..., 0] * is_chosen,)
     table = call.tensors[op.writes[0] if call.is_backward else op.reads[1]]
     first = call.where.first_vocab if "vocab" in table.axes else 0
     num_rows = op.space[next(iter(table.axes))]
@@ -59,12 +62,16 @@ def cross_entropy(call: Call) -> tuple[Array, ...]:
     """Minus the log-probability of each label; backward is softmax minus the label, times the loss's gradient."""
     if not call.is_backward:
         return (rows(call).loss,)
-    logits, label, is_held = _logits(call)
     log_sum = rows(call).log_sum if call.log_sums is None else call.log_sums
-    out = np.exp(logits - log_sum[..., None])
-    out -= (np.arange(logits.shape[-1]) == label[..., None]) * is_held[..., None]
+    return (loss_gradient(call, np.exp(call.values[0] - log_sum[..., None])),)
+
+
+def loss_gradient(call: Call, probabilities: Array) -> Array:
+    """The gradient of the scores from their probabilities, the labels and the gradient of the loss."""
+    _, label, is_held = _logits(call)
+    of_label = (np.arange(probabilities.shape[-1]) == label[..., None]) * is_held[..., None]
     given = onto(call.values[-1], call.axes(call.op.reads[-1]), (*call.axes(call.op.reads[1]), "vocab"))
-    return (out * given,)
+    return np.asarray((probabilities - of_label) * given)
 
 
 def _logits(call: Call) -> tuple[Array, Ints, Array]:
