@@ -174,6 +174,15 @@ def near(values: Mapping[str, float]) -> list[Free]:
     return [replace(f, prior=float(np.clip(values[f.key], f.low * 1.01, f.high * 0.99))) for f in FREE]
 
 
+def free_of(rows: Rows, bf16: Mapping[str, float]) -> list[Free]:
+    """What is fitted on the rows of a variant, near the constants of bf16 on the same device."""
+    if rows.variant == "bf16":
+        return list(FREE)
+    steps = {key: bf16[key] * step for key, step in STEPS[rows.variant].items()}
+    extra = DEQUANTISE if rows.variant.endswith("_wo") else QUANTISE
+    return [*near({**bf16, **steps}), extra, *(PAD if rows.name in PADDED else ())]
+
+
 def fitted(
     rows: Rows,
     free: Sequence[Free],
@@ -218,17 +227,23 @@ def learned(rows: Rows, values: Values, guess: np.ndarray) -> residual.Residual:
     """What `values` leave over on the rows, with the interval of rows of unseen shapes; prints their error."""
     gpu = rows.device.architecture
     features = matmul.features(rows.ops, gpu)
-    missed = np.log(rows.measured / guess)
-    corrected = np.zeros(len(guess))
-    fold = np.random.default_rng(2).permutation(rows.shapes.max() + 1)[rows.shapes] % NUM_FOLDS
-    for number in range(NUM_FOLDS):
-        seen, unseen_ = fold != number, fold == number
-        one = residual.fit(features[seen], missed[seen], matmul.RESIDUAL_LENGTHS)
-        corrected[unseen_] = guess[unseen_] * np.exp(one.log_correction(features[unseen_]))
+    corrected = calibrated(rows, guess)
     print(f"{rows.device.name} {rows.variant}, calibrated:", summary(rows.measured, corrected), flush=True)
     low, high = interval(rows.measured, corrected)
     left = np.log(rows.measured / rows.predict(values, rows.every))
     return replace(residual.fit(features, left, matmul.RESIDUAL_LENGTHS), error_low=low, error_high=high)
+
+
+def calibrated(rows: Rows, guess: np.ndarray) -> np.ndarray:
+    """`guess` (of unseen shapes) corrected by what rows of other shapes missed."""
+    features, missed = matmul.features(rows.ops, rows.device.architecture), np.log(rows.measured / guess)
+    out = np.zeros(len(guess))
+    fold = np.random.default_rng(2).permutation(rows.shapes.max() + 1)[rows.shapes] % NUM_FOLDS
+    for number in range(NUM_FOLDS):
+        seen, asked = fold != number, fold == number
+        one = residual.fit(features[seen], missed[seen], matmul.RESIDUAL_LENGTHS)
+        out[asked] = guess[asked] * np.exp(one.log_correction(features[asked]))
+    return out
 
 
 def write_residuals(generation: str, found: Mapping[str, residual.Residual]) -> None:
@@ -255,10 +270,7 @@ def fit_all() -> dict[str, Values]:
         bf16 = found[f"{generation} bf16"] = fitted(gemm_rows(table, generation, "bf16"), FREE, None, left)
         for dtype in sorted(set(table.take(table.texts("device") == device).texts("dtype")) - {"bf16"}):
             rows = gemm_rows(table, generation, str(dtype))
-            steps = {key: bf16[key] * step for key, step in STEPS[rows.variant].items()}
-            extra = DEQUANTISE if rows.variant.endswith("_wo") else QUANTISE
-            pad = PAD if rows.name in PADDED else ()
-            found[rows.name] = fitted(rows, [*near({**bf16, **steps}), extra, *pad], None, left)
+            found[rows.name] = fitted(rows, free_of(rows, bf16), None, left)
         write_residuals(generation, left)
     for name, (_, _, priors) in FEW.items():
         source, keys = KNOWN.get(name, ("", ()))
@@ -300,6 +312,9 @@ def write_generation(generation: str, found: Mapping[str, Values]) -> None:
     ]
     if own:
         marks = {"matmul.has_residual": 1.0} if generation in DEVICES else {}
+        if "bf16" in own:
+            device = load.device(DEVICES.get(generation) or FEW[f"{generation} bf16"][1])
+            marks |= {f"matmul.fitted_on.{name}": value for name, value in matmul.traits(device).items()}
         groups.insert(0, (f"{SCRIPT} on {', '.join(names)}", "fitted", {**_joined(own), **marks}))
     write(f"{generation}.matmul", groups)
 

@@ -82,7 +82,8 @@ def run(ops: OpTable, device: Device, tier: Tier) -> Run:
         if found is not None:
             mine = variants == variant
             watt[mine] *= np.exp(found.log_correction(shape[mine]))
-            low[mine], high[mine] = found.error_low, found.error_high
+            wide = matmul.widening(device)
+            low[mine], high[mine] = found.error_low**wide, found.error_high**wide
     return Run(time_s, np.minimum(watt, float(device.max_watt)), low, high)
 
 

@@ -8,6 +8,8 @@ activations add what they do around the multiplication: quantising a, or unpacki
 Holds for kernels in a CUDA graph (no host in the way), with weights that come from main memory.
 """
 
+from math import log
+
 import numpy as np
 
 from aisys.cost.gpu import limit, lookup
@@ -52,6 +54,10 @@ _WALKS = np.array([(1, COLUMN_TILE, split) for split in COLUMN_SPLITS], dtype=fl
 _MAX_ROWS = 40
 """Rows priced at a time: their temporaries stay in the caches of a processor core."""
 _MAX_ROWS_OF_SPLIT_WALK = 64
+_WIDER_PER_FOLD = 1.6
+_MAX_WIDENING = 4.0
+"""How intervals widen, in log, per e-fold between a device and the one that was fitted. Source: assumed; B200 priced
+with constants of H100 misses by twice what H100 does, 1.5 e-folds away from it."""
 _STATIC_SHARE, _CLOCK_PER_POWER = 0.2, 0.4
 """Share of the board limit that nothing computes with, and the exponent of clock over power (voltage falls with the
 clock, so power falls faster than it). Source: assumed; 1/3 with voltage proportional to clock, 1 without."""
@@ -110,12 +116,33 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     time_s = found["time_s"] + extra
     if tier == "calibrated":
         time_s, low, high = _calibrated(table, names, gpu, (time_s, low, high))
+    power = widening(device)
     return KernelTiming(
         time_s=time_s, flop=least.flop, math=table["math"],
         dram_bytes=least.read_bytes + least.write_bytes, chip_bytes=found["chip_bytes"],
-        bound=np.array(BOUNDS)[bound], error_low=low, error_high=high, keys=keys,
+        bound=np.array(BOUNDS)[bound], error_low=low**power, error_high=high**power, keys=keys,
         counts=FrozenMap({"waves": found["waves"]}),
     )  # fmt: skip
+
+
+def traits(device: Device) -> dict[str, float]:
+    """What a device has in common with the one that its generation's constants were fitted on, or has not."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    per_clock = max(float(gpu.flop_per_s.get(math, 0.0)) for math in ("bf16", "fp16", "fp32")) / float(gpu.clock_hz)
+    return {
+        "num_sm": float(gpu.num_sm), "flop_per_clock_per_sm": per_clock / float(gpu.num_sm),
+        "bandwidth_bytes_per_s": float(device.main_memory.bandwidth_bytes_per_s), "max_watt": float(device.max_watt),
+    }  # fmt: skip
+
+
+def widening(device: Device) -> float:
+    """Power on the factors of an interval: 1 on the device of the fit, more the further a device is from it."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    known = [(value, gpu.constants.get(f"matmul.fitted_on.{name}")) for name, value in traits(device).items()]
+    folds = sum(abs(log(value / float(there))) for value, there in known if there)
+    return min(1 + _WIDER_PER_FOLD * folds, _MAX_WIDENING)
 
 
 def features(table: OpTable, gpu: Gpu) -> Floats:
