@@ -90,3 +90,10 @@ def test_a_printed_command_does_what_the_page_shows(page: Path, command: str, ou
         assert done.returncode == 0, f"{part}: {done.stderr}"
         if output:
             assert doctest.OutputChecker().check_output(output, done.stdout, FLAGS), f"{part} prints\n{done.stdout}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
