@@ -9,7 +9,6 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_models import MODELS, SERVED, attention, gpt, model, moe
 
 from aisys.errors import CannotApply
 from aisys.ir import Graph, Op, kept_for_backward
@@ -29,6 +28,7 @@ from aisys.testing import (
     check_technique_executes,
 )
 from aisys.testing.execution import mesh
+from aisys.testing.execution.small import MODELS, SERVED, attention, gpt, model, moe
 
 TRAIN = TrainingStep().apply
 MODES, FORMATS = ("none", "selective", "op", "full"), ("bf16", "fp8")

@@ -6,7 +6,13 @@ An outside package calls the kit of its kind from one test; AISys runs the same 
 from aisys.testing.collective import check_collective
 from aisys.testing.contract import ContractBroken
 from aisys.testing.cost_model import check_cost_model
-from aisys.testing.execution import check_gradients, check_kept, check_sharding_executes, check_technique_executes
+from aisys.testing.execution import (
+    check_gradients,
+    check_kept,
+    check_sharding_executes,
+    check_technique_executes,
+    small_graph,
+)
 from aisys.testing.schedule import check_schedule
 from aisys.testing.technique import check_technique
 from aisys.testing.workload import check_workload
@@ -22,4 +28,5 @@ __all__ = [
     "check_technique",
     "check_technique_executes",
     "check_workload",
+    "small_graph",
 ]

@@ -9,6 +9,7 @@ from aisys.testing.execution.check import (
 from aisys.testing.execution.device import Execution, execute
 from aisys.testing.execution.mesh import execute_sharded
 from aisys.testing.execution.numbers import Numbers, draw
+from aisys.testing.execution.small import small_graph
 
 __all__ = [
     "Execution",
@@ -20,4 +21,5 @@ __all__ = [
     "draw",
     "execute",
     "execute_sharded",
+    "small_graph",
 ]

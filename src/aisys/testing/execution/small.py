@@ -1,5 +1,9 @@
 """Models of a few hundred weights that have every feature of the large ones; heads and experts split 2 and 4 ways."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aisys.errors import unknown_name
 from aisys.ir import Graph, verify
 from aisys.workload.transformer import (
     Attention,
@@ -18,30 +22,38 @@ from aisys.workload.transformer import (
 RMS, LAYER = Norm(), Norm("layernorm", has_bias=True)
 GATED = FeedForward(ffn=12, activation="silu", is_gated=True)
 PLAIN = FeedForward(ffn=12, activation="gelu", is_gated=False, has_bias=True)
-EXPERTS = {"experts": 4, "topk": 2, "expert_ffn": 8, "activation": "silu"}
+EXPERTS: Mapping[str, Any] = {"experts": 4, "topk": 2, "expert_ffn": 8, "activation": "silu"}
 
 
-def attention(**features) -> Attention:
+def attention(**features: Any) -> Attention:
     """Four query heads, by default on two key heads."""
-    return Attention(**{"heads": 4, "kv_heads": 2, "head_dim": 4, **features})
+    usual = {"heads": 4, "kv_heads": 2, "head_dim": 4}
+    return Attention(**{**usual, **features})
 
 
-def latent(q_rank=6) -> LatentAttention:
+def latent(q_rank: int = 6) -> LatentAttention:
+    """Latent attention with four heads."""
     return LatentAttention(heads=4, q_rank=q_rank, kv_rank=6, nope_dim=4, rope_dim=2, value_dim=4)
 
 
-def model(core=None, feed_forward=GATED, norm=RMS, *, extent=(2, 8, 0), layers=1, **ends) -> Graph:
-    """One layer (or more) between an embedding and a head; ends: residual, dropout, embedding, head."""
+def model(
+    core: Attention | LatentAttention | None = None, feed_forward: FeedForward | MixtureOfExperts = GATED,
+    norm: Norm = RMS, *, extent: tuple[int, int, int] = (2, 8, 0), layers: int = 1, **ends: Any,
+) -> Graph:  # fmt: skip
+    """One layer (or more) between an embedding and a head. ends: residual, dropout, embedding, head.
+
+    extent: sequences, tokens, cached tokens.
+    """
     layer = Layer(
         name="layer", attention=core or attention(), feed_forward=feed_forward, norm=norm,
         residual=ends.pop("residual", "pre"), dropout=ends.pop("dropout", 0.0),
     )  # fmt: skip
     ends = {"head": Head(norm=norm), "embedding": InputEmbedding(), **ends}
-    spec = Transformer(name="tiny", hidden=8, vocab=16, layers=(layer,) * layers, **ends)
+    spec = Transformer(name="small", hidden=8, vocab=16, layers=(layer,) * layers, **ends)
     return verify(transformer_graph(spec, Extent(*extent)))
 
 
-def gpt(kv_heads=4, layers=1) -> Graph:
+def gpt(kv_heads: int = 4, layers: int = 1) -> Graph:
     """Biases, layer norms, dropout, learned positions, tied embeddings."""
     return model(
         attention(kv_heads=kv_heads, qkv_bias=True, out_bias=True, has_rope=False, dropout=0.2), PLAIN, LAYER,
@@ -50,14 +62,14 @@ def gpt(kv_heads=4, layers=1) -> Graph:
     )  # fmt: skip
 
 
-def moe(layers=1, extent=(2, 8, 0), **features) -> Graph:
+def moe(layers: int = 1, extent: tuple[int, int, int] = (2, 8, 0), **features: Any) -> Graph:
     """Routed experts with biases, beside a gated shared one."""
     shared = FeedForward(ffn=8, activation="silu", is_gated=True)
     usual = {"has_bias": True, "shared": shared, "has_shared_gate": True}
     return model(feed_forward=MixtureOfExperts(**EXPERTS, **{**usual, **features}), layers=layers, extent=extent)
 
 
-MODELS = {
+MODELS: Mapping[str, Callable[[], Graph]] = {
     "llama": lambda: model(),
     "one key head": lambda: model(attention(kv_heads=1)),
     "two layers": lambda: model(layers=2),
@@ -79,7 +91,7 @@ MODELS = {
 }  # fmt: skip
 """Forward passes over 2 sequences of 8 tokens, by name."""
 
-SERVED = {
+SERVED: Mapping[str, Callable[[], Graph]] = {
     "prefill": lambda: model(),
     "decode": lambda: model(extent=(2, 1, 8)),
     "decode in a window": lambda: model(attention(window=4), extent=(2, 2, 9)),
@@ -88,3 +100,15 @@ SERVED = {
     "mixture decode": lambda: moe(extent=(2, 1, 7)),
 }
 """What an engine runs, by name."""
+
+
+def small_graph(name: str = "llama") -> Graph:
+    """The small model called `name`, of MODELS or SERVED. Raises UnknownName with the nearest names.
+
+    >>> small_graph("mixture").num_parameters < 3000
+    True
+    """
+    known = {**MODELS, **SERVED}
+    if name not in known:
+        raise unknown_name("small model", name, known)
+    return known[name]()
