@@ -13,8 +13,10 @@ from aisys.plan.groups import Group, groups
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+LIMIT = "limit"
+"""In the place of a collective library: the data sheet's speed of light."""
 DEGREES = ("tensor", "context", "data", "expert", "pipeline")
-__all__ = ["Group", "Places", "TransferTimes", "places", "seconds", "transfer_times"]
+__all__ = ["LIMIT", "Group", "Places", "TransferTimes", "places", "seconds", "transfer_times"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,12 +61,14 @@ def places(plans: PlanTable, machine: Machine) -> dict[str, Places]:
     return {axis: Places.of([g[axis] for g in found]).take(index) for axis in (found[0] if found else ())}
 
 
-def seconds(kinds: str | Sequence[str], num_bytes: Floats, where: Places, machine: Machine) -> Floats:
+def seconds(
+    kinds: str | Sequence[str], num_bytes: Floats, where: Places, machine: Machine, library: str = ""
+) -> Floats:
     """Time of transfers, in the shape [plans, ...] of `num_bytes`: 0 where nothing moves. kinds: one, or per plan."""
     each = num_bytes.size // max(1, len(num_bytes))
     rows = np.repeat(np.arange(len(num_bytes)), each)
     codes = _codes([kinds] * len(num_bytes) if isinstance(kinds, str) else kinds)
-    priced = _price(codes[rows], num_bytes.ravel(), where.take(rows), machine, "")
+    priced = _price(codes[rows], num_bytes.ravel(), where.take(rows), machine, library)
     return priced.time_s.reshape(num_bytes.shape)
 
 
@@ -73,7 +77,7 @@ def transfer_times(
 ) -> TransferTimes:
     """Time of each transfer: its kind, the bytes of its buffer, and the group of ranks that it crosses.
 
-    library: the collective library; "" takes the one that runs on the machine's links.
+    library: the collective library; "" takes the one that runs on the machine's links, LIMIT none.
     """
     if not where:
         return TransferTimes(time_s=np.zeros(0), low_s=np.zeros(0), high_s=np.zeros(0), keys=frozenset())
@@ -91,11 +95,12 @@ def _price(codes: Ints, num_bytes: Floats, where: Places, machine: Machine, libr
         return TransferTimes(time_s=out[0], low_s=out[1], high_s=out[2], keys=frozenset())
     table = np.column_stack([codes[rows], num_bytes[rows], where.sharing[rows], where.members[rows]])
     distinct, index = np.unique(np.ascontiguousarray(table, np.float64), axis=0, return_inverse=True)
-    cost = collective.time(
-        distinct[:, 0].astype(np.int64), distinct[:, 1],
-        {tier: distinct[:, 3 + i] for i, tier in enumerate(machine.mesh)}, machine, sharing=distinct[:, 2],
-        library=library,
-    )  # fmt: skip
+    what = distinct[:, 0].astype(np.int64), distinct[:, 1]
+    ranks = {tier: distinct[:, 3 + i] for i, tier in enumerate(machine.mesh)}
+    if library == LIMIT:
+        cost = collective.limit(*what, ranks, machine, sharing=distinct[:, 2])
+    else:
+        cost = collective.time(*what, ranks, machine, sharing=distinct[:, 2], library=library)
     index = index.ravel()
     out[0][rows] = cost.time_s[index]
     out[1][rows] = (cost.time_s * cost.error_low)[index]

@@ -1,8 +1,9 @@
 """What the training or serving framework adds: host time, what it overlaps, memory that it keeps."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from aisys.errors import BadInput, unknown_name
 from aisys.machine import Machine
@@ -35,7 +36,7 @@ class Framework:
     unfused_loss: 1 where the loss is a row of fp32 kernels, 0 where it is one.
     reserved_bytes: device memory outside tensors. activation_factor: activation bytes relative to the saved tensors.
     error_low, error_high, memory_error_low, memory_error_high: the 90 % interval of a step as factors on its time and
-    on its peak memory.
+    on its peak memory. limit_error_low, limit_error_high: the same on the time of the data-sheet tier.
     """
 
     name: str
@@ -69,6 +70,21 @@ class Framework:
     error_high: Sourced
     memory_error_low: Sourced
     memory_error_high: Sourced
+    limit_error_low: Sourced
+    limit_error_high: Sourced
+
+    def without_losses(self) -> "Framework":
+        """A framework that adds nothing to its kernels and hides all that may be hidden: the data-sheet tier's."""
+        names = [f.name for f in fields(self) if f.name not in ("name", "collectives")]
+        none = [n for n in names if n.startswith(("host_s", "step_s")) or n in ("device_spread", "unfused_loss")]
+        one = [n for n in names if n.endswith(("_factor", "_overlap")) or n == "slowdown"]
+        memory = ("activation_factor",)
+        values = {**dict.fromkeys(none, 0.0), **{n: 1.0 for n in one if n not in memory}}
+        source = "the data-sheet tier has no losses"
+        changed: dict[str, Any] = {
+            n: Sourced(v, source=source, kind="assumed", key=f"{self.name}.{n}") for n, v in values.items()
+        }
+        return replace(self, **changed)
 
 
 def list_frameworks() -> tuple[str, ...]:

@@ -55,13 +55,15 @@ def in_flight(schedule: str, num_stages: int, num_microbatches: int, interleave:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Held:
     """What one device holds of each block, arrays [plans, blocks, ...]: state_bytes [.., roles, groups] before ZeRO,
-    saved_bytes of one microbatch, working_bytes beside them, elements of whole weights.
+    saved_bytes of one microbatch, working_bytes beside them, elements of whole weights. has_master: whether the
+    optimizer keeps weights of its own.
     """
 
     state_bytes: Floats
     saved_bytes: Floats
     working_bytes: Floats
     elements: Floats
+    has_master: bool
 
 
 def device_bytes(plans: PlanTable, counts: Ints, held: Held, framework: Framework) -> Floats:
@@ -75,11 +77,13 @@ def device_bytes(plans: PlanTable, counts: Ints, held: Held, framework: Framewor
     state[:, :, 2] *= ~plans["offload_optimizer"].astype(bool)[:, None]
     out = np.zeros((len(plans), p, len(PARTS)))
     out[:, :, :4] = np.einsum("sb,gbr->gsr", per_stage, state)
+    if held.has_master:  # gathered weights are made from the master's shard, which is all that is kept
+        out[zero_level(plans) == 3, :, 0] = 0.0
     saved = np.einsum("sb,gb->gs", per_stage, held.saved_bytes) * (_in_flight_of(plans) / v)
     present = per_stage[None] > 0
     working = np.where(present, held.working_bytes[:, None, :], 0.0).max(-1)
     out[:, :, 4] = saved * float(framework.activation_factor)
-    out[:, :, 5] = working * float(framework.activation_factor) + _whole_bytes(plans, per_stage, held)
+    out[:, :, 5] = (working + _whole_bytes(plans, per_stage, held)) * float(framework.activation_factor)
     out[:, :, 6] = float(framework.reserved_bytes)
     return out
 

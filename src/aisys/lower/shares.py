@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost import Tier
+from aisys.cost.gpu.stack import with_constants
 from aisys.errors import AisysError
 from aisys.ir import Block, Graph
 from aisys.lower.blocks import BlockCosts, BlockWork, price
+from aisys.lower.communication import LIMIT
 from aisys.lower.framework import Framework
-from aisys.machine import Machine
+from aisys.machine import Gpu, Machine
 from aisys.plan import Degrees, Plan, PlanTable, ShardedBlock, Transfer, shard
 from aisys.plan.groups import groups
 from aisys.technique.eager_loss import EagerLoss
 from aisys.technique.number_format import NumberFormat
 from aisys.technique.recompute import Recompute
+from aisys.units import Sourced
 
 Floats = NDArray[np.float64]
 ROLES = ("weight", "gradient", "optimizer_state", "kv_cache")
@@ -39,9 +42,31 @@ class Setting:
     tier: Tier = "analytic"
 
     @property
+    def used(self) -> Framework:
+        """The framework as the tier sees it: the data-sheet tier knows none of its losses."""
+        return self.framework.without_losses() if self.tier == "limit" else self.framework
+
+    @property
+    def outer_library(self) -> str:
+        """The collective library of transfers between layers and stages; "" is the usual one."""
+        return LIMIT if self.tier == "limit" else ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the graph goes backward too."""
+        return any(block.saved for block in self.graph.blocks)
+
+    @property
+    def fabric(self) -> Machine:
+        """The machine as its kernels run in this graph: one that trains casts to fp8 by ops of its own."""
+        return _casting_apart(self.machine) if self.trains else self.machine
+
+    @property
     def library(self) -> str:
-        """The framework's collective library, where the machine's innermost link has constants for it; "" else."""
+        """The collective library inside layers: the framework's, where the innermost link has constants for it."""
         inner = next(iter(self.machine.links.values()), None)
+        if self.tier == "limit":
+            return LIMIT
         name = self.framework.collectives
         known = inner is not None and any(key.startswith(f"{name}.") for key in inner.constants)
         return name if known else ""
@@ -111,7 +136,7 @@ class Shop:
                 found[key] = str(error)
         works = [work for _, block_works in jobs.values() for work in block_works]
         if works:
-            costs = price(works, self.setting.machine, self.setting.tier, self.setting.library)
+            costs = price(works, self.setting.fabric, self.setting.tier, self.setting.library)
             start = 0
             for key, (sharded, block_works) in jobs.items():
                 found[key] = _shares(sharded, costs, slice(start, start + len(block_works)))
@@ -121,7 +146,7 @@ class Shop:
             self.known.append(share)
 
     def _shard(self, choice: Mapping[str, Any]) -> tuple[tuple[ShardedBlock, ...], list[BlockWork]]:
-        is_unfused = bool(self.setting.framework.unfused_loss)
+        is_unfused = bool(self.setting.used.unfused_loss)
         graph = variant(self.setting.graph, choice["precision"], choice["recompute"], has_eager_loss=is_unfused)
         degrees = Degrees(**{name: choice[name] for name in SHARD_FIELDS[2:]})
         plan = Plan(tensor=degrees.tensor, context=degrees.context, data=degrees.expert, expert=degrees.expert)
@@ -130,6 +155,20 @@ class Shop:
         sharded = tuple(shard(block, degrees, graph.shared) for block in blocks)
         pairs = zip(sharded, blocks, strict=True)
         return sharded, [BlockWork(block=s, tensors=b.tensors, groups=where) for s, b in pairs]
+
+
+@lru_cache(maxsize=64)
+def _casting_apart(machine: Machine) -> Machine:
+    """The machine with fp8 matmuls that find their operands in fp8 and start like those in 16 bits."""
+    gpu = machine.device.architecture
+    if not isinstance(gpu, Gpu) or "matmul.fp8.quantise_bytes" not in gpu.constants:
+        return machine
+    source = "technique/number_format.py: casts of a training step are ops of their own"
+    apart = {
+        "matmul.fp8.quantise_bytes": Sourced(0.0, source=source, kind="assumed", key="matmul.fp8.quantise_bytes"),
+        "matmul.fp8.launch_s": gpu.constant("matmul.bf16.launch_s", "matmul.launch_s"),
+    }
+    return replace(machine, device=with_constants(machine.device, apart))
 
 
 @lru_cache(maxsize=64)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aisys.ir import Graph
 from aisys.lower import memory
 from aisys.lower.blocks import CATEGORIES, COMPUTE
 from aisys.lower.communication import places, seconds
@@ -51,6 +53,12 @@ def stages(setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> Stag
     return _Assembly(setting, plans, shares).stages()
 
 
+@lru_cache(maxsize=256)
+def _has_master(graph: Graph) -> bool:
+    """Whether the optimizer of a training graph keeps weights of its own."""
+    return any(t.name.startswith("master.") for block in graph.blocks for t in block.tensors_of("optimizer_state"))
+
+
 class _Assembly:
     """Arrays over plans (first axis) of one pipeline shape; each method adds one concern."""
 
@@ -68,6 +76,7 @@ class _Assembly:
         self.elements = self._with_shared(self.of("elements"), self.of("shared_elements"))
         self.level = memory.zero_level(plans)
         self.where = places(plans, setting.machine)
+        self.library = setting.outer_library
 
     def _with_shared(self, held: Floats, shared: Floats) -> Floats:
         """Dense and expert amounts with those of shared weights: once per stage that holds a block which names them.
@@ -89,7 +98,7 @@ class _Assembly:
         return stacked
 
     def stages(self) -> Stages:
-        framework = self.setting.framework
+        framework = self.setting.used
         times = block_times(Priced(**{f.name: self.of(f.name) for f in fields(Priced)}), framework)
         pace = slowest(self.plans, framework)
         gather, scatter = self._weight_traffic()
@@ -104,7 +113,7 @@ class _Assembly:
         gradients, optimizer = self._gradients(forward, backward), self._optimizer()
         held = memory.Held(
             state_bytes=self.state, saved_bytes=self.of("saved_bytes"), working_bytes=self.of("working_bytes"),
-            elements=self.elements.sum(-1),
+            elements=self.elements.sum(-1), has_master=_has_master(self.setting.graph),
         )  # fmt: skip
         host = forward + backward - on_device.sum(0)
         parts = times.parts_s * pace[:, None, None]
@@ -144,17 +153,17 @@ class _Assembly:
         machine = self.setting.machine
         for group, axis in enumerate(_AXES):
             elements, where = self.elements[rows, :, group], self.where[axis].take(rows)
-            gather[rows] += seconds("all_gather", elements * 2.0, where, machine)
-            scatter[rows] += seconds("reduce_scatter", elements * self._reduced_bytes, where, machine)
+            gather[rows] += seconds("all_gather", elements * 2.0, where, machine, self.library)
+            scatter[rows] += seconds("reduce_scatter", elements * self._reduced_bytes, where, machine, self.library)
         return gather, scatter
 
     @property
     def _reduced_bytes(self) -> float:
-        return float(self.setting.framework.reduced_bytes_per_element)
+        return float(self.setting.used.reduced_bytes_per_element)
 
     def _waits(self, compute: Floats, communication: Floats) -> Floats:
         """What a block waits for its weights: what does not fit under compute, which it slows, [plans, blocks]."""
-        framework = self.setting.framework
+        framework = self.setting.used
         hidden = np.minimum(communication * float(framework.gather_overlap), compute)
         waited: Floats = communication - hidden + hidden * (float(framework.slowdown) - 1.0)
         return waited
@@ -169,9 +178,9 @@ class _Assembly:
         machine = self.setting.machine
         size = np.array([s.boundary_bytes for s in self.distinct])[self.index]
         copies = np.where(self.plans["sequence_parallel"], 1, self.plans["tensor"])
-        sends = seconds("send_recv", size / copies, self.where["pipeline"], machine)
-        gathers = seconds("all_gather", np.where(copies > 1, size, 0.0), self.where["tensor"], machine)
-        total: Floats = sends * float(self.setting.framework.send_factor) + gathers
+        sends = seconds("send_recv", size / copies, self.where["pipeline"], machine, self.library)
+        gathers = seconds("all_gather", np.where(copies > 1, size, 0.0), self.where["tensor"], machine, self.library)
+        total: Floats = sends * float(self.setting.used.send_factor) + gathers
         return total
 
     def _gradients(self, forward: Floats, backward: Floats) -> Floats:
@@ -191,24 +200,26 @@ class _Assembly:
         first = np.array([int(np.flatnonzero(which == kind)[0]) for kind in range(len(kinds))])
         times = [self._chunks(per_virtual)[:, first] for per_virtual in (forward, backward)]
         under = windows(times[0], times[1], self.v, held)
-        exposed = gradient_s(self.setting.machine, self.setting.framework, traffic, self.level >= 1, under)[:, which]
+        is_sharded = self.level >= 1
+        late = gradient_s(self.setting.machine, self.setting.used, traffic, is_sharded, under, self.library)
+        exposed = late[:, which]
         exposed[:, [0, -1]] += self._tied_s()[:, None]
         return exposed + self._replicated_s()
 
     def _replicated_s(self) -> Floats:
         """Gradients of which each tensor rank has a part: one all-reduce of all of a stage's, array [plans, stages]."""
         size: Floats = self.of("once_bytes") @ self.per_stage.T
-        return seconds("all_reduce", size, self.where["tensor"], self.setting.machine)
+        return seconds("all_reduce", size, self.where["tensor"], self.setting.machine, self.library)
 
     def _optimizer(self) -> Floats:
         """The update of the weights: array [plans, stages]."""
         setting = self.setting
         local = np.einsum("gbrk,sb->gsrk", self.state, self.per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
         read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
-        update = optimizer_s(setting.machine, setting.framework, np.stack([read, written], axis=2), setting.tier)
+        update = optimizer_s(setting.machine, setting.used, np.stack([read, written], axis=2), setting.tier)
         rows = np.flatnonzero(self.plans["offload_optimizer"])
         if len(rows):
-            update[rows] = float(setting.framework.step_s) + offload_s(
+            update[rows] = float(setting.used.step_s) + offload_s(
                 setting.machine, local[rows, :, 1].sum(-1), local[rows, :, 0].sum(-1), local[rows, :, 2].sum(-1)
             )
         return update
@@ -218,7 +229,7 @@ class _Assembly:
         if self.p == 1 or not self.setting.graph.shared:
             return np.zeros(len(self.plans))
         size = self.of("shared_elements")[:, 0] * self._reduced_bytes
-        return 2.0 * seconds("send_recv", size, self.where["pipeline"], self.setting.machine)
+        return 2.0 * seconds("send_recv", size, self.where["pipeline"], self.setting.machine, self.library)
 
     def _breakdown(self, parts: Floats, waits: Floats, host: Floats, tail: tuple[Floats, Floats]) -> Floats:
         out = np.zeros((len(self.plans), self.p, len(PARTS)))

@@ -89,6 +89,14 @@ def timeline(shop: Shop, plan: Plan) -> tuple[Timeline, Stages]:
     return run(program(pipeline_times(made, 0))), made
 
 
+def interval(setting: Setting) -> tuple[float, float]:
+    """The 90 % interval of a step as factors on its time, by the tier that predicts it."""
+    framework = setting.framework
+    if setting.tier == "limit":
+        return float(framework.limit_error_low), float(framework.limit_error_high)
+    return float(framework.error_low), float(framework.error_high)
+
+
 def pipeline_times(made: Stages, row: int) -> PipelineTimes:
     """The durations of one plan in picoseconds."""
     forward, backward, send, gradients, optimizer = (
@@ -177,8 +185,8 @@ def _fill(out: Steps, rows: Ints, made: Stages, time: Floats, setting: Setting) 
     device = setting.machine.device
     num_devices = made.plans["tensor"] * made.plans["pipeline"] * made.plans["data"] * made.plans["context"]
     out.time_s[rows] = time
-    out.low_s[rows] = time * float(setting.framework.error_low)
-    out.high_s[rows] = time * float(setting.framework.error_high)
+    low, high = interval(setting)
+    out.low_s[rows], out.high_s[rows] = time * low, time * high
     out.energy_joule[rows] = made.active_joule + float(device.idle_watt) * num_devices * time
     out.memory_bytes[rows] = memory_bytes[pick, fullest]
     out.peak_memory_bytes[rows] = memory_bytes[pick, fullest].sum(1)

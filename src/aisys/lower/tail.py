@@ -52,8 +52,9 @@ class Traffic:
 
 
 def gradient_s(
-    machine: Machine, framework: Framework, traffic: list[Traffic], is_sharded: NDArray[np.bool_], under: Windows
-) -> Floats:
+    machine: Machine, framework: Framework, traffic: list[Traffic], is_sharded: NDArray[np.bool_], under: Windows,
+    library: str = "",
+) -> Floats:  # fmt: skip
     """Exposed time to combine gradients, and under ZeRO to hand out the updated weights, array [plans, stages].
 
     traffic: of dense and of expert weights. is_sharded: whether the optimizer state is spread (reduce-scatter and
@@ -62,8 +63,9 @@ def gradient_s(
     kinds = np.where(is_sharded, "reduce_scatter", "all_reduce").tolist()
     reduce_s, gather_s = np.zeros(under.forward_s.shape), np.zeros(under.forward_s.shape)
     for part in traffic:
-        reduce_s += seconds(kinds, part.gradient_bytes, part.where, machine)
-        gather_s += seconds("all_gather", np.where(is_sharded[:, None], part.weight_bytes, 0.0), part.where, machine)
+        reduce_s += seconds(kinds, part.gradient_bytes, part.where, machine, library)
+        handed_out = np.where(is_sharded[:, None], part.weight_bytes, 0.0)
+        gather_s += seconds("all_gather", handed_out, part.where, machine, library)
     reduce_s, gather_s = reduce_s * float(framework.gradient_factor), gather_s * float(framework.gradient_factor)
     late = exposed(reduce_s, under.backward_s, float(framework.gradient_overlap))
     return late + exposed(gather_s, under.forward_s, float(framework.gather_overlap))

@@ -40,7 +40,7 @@ def _kernels(steps: tuple[Op | Transfer, ...], phase: str, tensors: object) -> l
 
 def _kernel_lines(setting: Setting, block: str, repeat: int, found: list[Kernel]) -> Iterator[OpLine]:
     for kind, (table, index) in tables([k.row for k in found]).items():
-        priced = cost(table, setting.machine.device, tier=setting.tier)
+        priced = cost(table, setting.fabric.device, tier=setting.tier)
         traffic = np.sum(list(priced.traffic_bytes.values()), axis=0)
         unmasked = limit.work(table).flop if kind == "attention" else np.zeros(len(table))
         for kernel, row in zip((k for k in found if k.row[0] == kind), index, strict=True):

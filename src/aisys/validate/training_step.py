@@ -31,8 +31,15 @@ from aisys.workload.published import is_published
 SHAPE = ("model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq")
 RANKING = ("source", *SHAPE, "machine", "devices", "global_batch", "precision")
 GROUPS = ("source", "model", "machine", "precision", "recompute", "devices", "tp", "pp")
-USUAL_SEQ = {"torchtitan": 8192, "torchtitan-eager": 8192, "": 2048}
+USUAL_SEQ = {"torchtitan": 8192, "": 2048}
 """Tokens of a sequence where a row leaves it empty, by framework. Source: torchtitan train_configs, Llama 3; GPT-3."""
+
+GRADIENTS = {"megatron-deepspeed": "fp16", "megatron-core": "bf16"}
+"""Format that gradients add up in, where it is not fp32. Source: DeepSpeed's fp16 engine; grad_sync_dtype of NeMo."""
+
+TITAN_2024 = ("h100-96gb",)
+"""Devices of torchtitan's runs of 2024, before the loss was compiled with the blocks. Source: the names of its
+benchmark files."""
 
 UNFUSED_ATTENTION = ("megatron", "megatron-deepspeed")
 """Frameworks whose rows ran attention as separate kernels with dropout. Source: Megatron-LM before mid 2022."""
@@ -102,7 +109,7 @@ def grouped(cases: dict[int, Case]) -> dict[Case, list[int]]:
 def graph_of(shape: tuple[str, ...], framework_name: str) -> Graph:
     """The training graph of the cells of SHAPE, as the framework computes it."""
     cells = dict(zip(SHAPE, shape, strict=True))
-    tokens = _count(cells, "seq", USUAL_SEQ.get(framework_name, USUAL_SEQ[""]))
+    tokens = _count(cells, "seq", USUAL_SEQ.get(framework_name.split("-")[0], USUAL_SEQ[""]))
     layers = _count(cells, "layers", 0)
     config = _published(cells)
     if config:
@@ -124,10 +131,8 @@ def _published(cells: dict[str, str]) -> dict[str, object]:
 
 
 def _training(framework_name: str) -> TrainingStep:
-    """What is kept per weight: fp32 state alone under torchtitan, a 16-bit gradient under DeepSpeed."""
-    if framework_name.startswith("torchtitan"):
-        return TrainingStep(master_dtype="")
-    return TrainingStep(gradient_dtype="fp16" if framework_name == "megatron-deepspeed" else "fp32")
+    """What is kept per weight."""
+    return TrainingStep(gradient_dtype=GRADIENTS.get(framework_name, "fp32"))
 
 
 def _trained(config: dict[str, object], framework_name: str) -> dict[str, object]:
@@ -158,7 +163,9 @@ def framework_of(source: str, machine: Machine) -> str:
     """The framework that a row's source ran: by its name, else the usual one of the machine."""
     text = source.lower()
     if text.startswith("torchtitan"):
-        return "torchtitan" if "compile" in text else "torchtitan-eager"
+        if "compile" not in text:
+            return "torchtitan-eager"
+        return "torchtitan-2024" if machine.device.name in TITAN_2024 else "torchtitan"
     if text.startswith("vtrain"):
         return "megatron-deepspeed"
     if any(word in text for word in ("dgxc", "mlperf", "nemo", "megatron-core", "megatron_core")):
@@ -181,7 +188,8 @@ def _plan(cells: dict[str, str], devices: int, framework_name: str) -> Plan:
     recompute = cells.get("recompute") or ("selective" if is_titan else "none")
     return Plan(
         tensor=tensor, pipeline=pipeline, data=data, context=context, expert=_count(cells, "ep", 1),
-        interleave=_count(cells, "interleave", 1) if pipeline > 1 else 1, sharding=cells.get("sharding") or "none",
+        interleave=_count(cells, "interleave", 1) if pipeline > 1 else 1,
+        sharding="zero3" if is_titan and context > 1 else cells.get("sharding") or "none",
         micro_batch=micro_batch, num_microbatches=share // micro_batch, precision=cells.get("precision") or "bf16",
         recompute="op" if is_titan and recompute == "selective" else recompute,
         sequence_parallel=tensor > 1 and cells.get("sequence_parallel", "").lower() in ("1", "true", "yes"),
