@@ -150,8 +150,17 @@ def steady(all_runs: list[Runs], time_of: Mapping[str, Values]) -> Values:
     return {**_energies(values["energy.bf16.joule_per_flop"], values["energy.joule_per_dram_byte"]), **values}
 
 
-def sampler(one: Runs, device: Device, guess: np.ndarray) -> tuple[residual.Residual, Values, np.ndarray]:
-    """What readings are over the steady power, the data sheet tier's interval, and unseen errors of the energy."""
+@dataclass(frozen=True)
+class Sampled:
+    """What readings are over the steady power; the data sheet tier's interval; the power of unseen shapes."""
+
+    correction: residual.Residual
+    light: Values
+    unseen_watt: np.ndarray = field(repr=False)
+
+
+def sampler(one: Runs, device: Device, guess: np.ndarray) -> Sampled:
+    """The correction of one variant's readings; prints what it misses on unseen shapes, with times `guess`."""
     rows = one.rows
     time_s, watt = gemm_energy.steady_watt(rows.ops, device, "analytic")
     features = gemm_energy.features(rows.ops, device, time_s)
@@ -160,31 +169,18 @@ def sampler(one: Runs, device: Device, guess: np.ndarray) -> tuple[residual.Resi
     seen = np.zeros(len(watt))
     for number in range(NUM_FOLDS):
         train, test = fold != number, fold == number
-        seen[test] = watt[test] * np.exp(
-            _fit(features[train], missed[train], rows.shapes[train]).log_correction(features[test])
-        )
+        learned = _fit(features[train], missed[train], rows.shapes[train])
+        seen[test] = watt[test] * np.exp(learned.log_correction(features[test]))
     seen = np.minimum(seen, float(device.max_watt))
     joule, measured = seen * guess, one.watt * rows.measured
-    print(
-        one.device.name,
-        one.variant,
-        "power:",
-        summary(one.watt, seen),
-        "| energy:",
-        summary(measured, joule),
-        flush=True,
-    )
+    texts = summary(one.watt, seen), "| energy:", summary(measured, joule)
+    print(one.device.name, one.variant, "power:", *texts, flush=True)
     low, high = interval(measured, joule)
     least_s, least_watt = gemm_energy.steady_watt(rows.ops, device, "limit")
     over = np.quantile(measured / (least_s * least_watt), [0.05, 0.95])
-    light = {
-        f"energy.{one.variant}.limit.error_{side}": float(v) for side, v in zip(("low", "high"), over, strict=True)
-    }
-    return (
-        replace(_fit(features, missed, rows.shapes), error_low=low, error_high=high),
-        light,
-        np.abs(joule / measured - 1),
-    )
+    light = {f"energy.{one.variant}.limit.error_{side}": float(over[i]) for i, side in enumerate(("low", "high"))}
+    correction = replace(_fit(features, missed, rows.shapes), error_low=low, error_high=high)
+    return Sampled(correction, light, seen)
 
 
 def _fit(features: np.ndarray, missed: np.ndarray, shapes: np.ndarray) -> residual.Residual:
@@ -227,9 +223,11 @@ def main() -> None:
         device = stacks.under(changed(all_runs[0].device, {**of_time, **values}), gemm_energy.STACK)
         found, light = {}, {}
         for one in all_runs:
-            found[one.variant], more, error = sampler(one, device, times[one.variant][1])
-            light |= more
-            errors.append(error)
+            guess = times[one.variant][1]
+            sampled = sampler(one, device, guess)
+            found[one.variant] = sampled.correction
+            light |= sampled.light
+            errors.append(np.abs(sampled.unseen_watt * guess / (one.watt * one.rows.measured) - 1))
         write_sampler(generation, found)
         marked = {**values, **of_time, **light, "energy.has_residual": 1.0}
         write(f"{generation}.energy", [(f"{SCRIPT} ({name})", "fitted", marked)])

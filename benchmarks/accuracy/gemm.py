@@ -99,9 +99,9 @@ def detail(rows: Rows, guess: np.ndarray, errors: Errors) -> str:
     light = np.quantile(rows.measured / rows.floor(rows.every), [0.05, 0.95])
     ours, is_long = errors["ours"], rows.measured > 20e-6
     return (
-        f"| {rows.device.name} {rows.variant} | {ours.mean():.1f} | {np.median(ours):.1f} | {ours[is_long].mean():.1f} | "
-        f"{errors['calibrated'].mean():.1f} | {len(guess)} | {100 * coverage:.0f} | {width:.2f} | "
-        f"{light[1] - light[0]:.0f} |"
+        f"| {rows.device.name} {rows.variant} | {ours.mean():.1f} | {np.median(ours):.1f} | "
+        f"{ours[is_long].mean():.1f} | {errors['calibrated'].mean():.1f} | {len(guess)} | {100 * coverage:.0f} | "
+        f"{width:.2f} | {light[1] - light[0]:.0f} |"
     )
 
 
@@ -140,14 +140,13 @@ def strangers(table: Table) -> list[str]:
     """Devices whose rows no fit has seen: B200 with what H100 and documents give, H200 from its data sheet."""
     out = [OTHERS]
     power = read_table(tables_folder() / "gpu_gemm_power.csv")
-    for label, device, rows, column, constants, must, aim in (
-        ("B200 from A100 and H100", "B200-SXM", table, "us_median", "transfer", 15, 11),
-        ("H200 from its data sheet (runs of the power table)", "H200-SXM-141GB", power, "us", "fitted", 9, 8),
+    b200 = load.device("b200", constants="transfer")
+    for label, name, device, rows, column, must, aim in (
+        ("B200 from A100 and H100", "B200-SXM", b200, table, "us_median", 15, 11),
+        ("H200 from its data sheet (power runs)", "H200-SXM-141GB", load.device("h200"), power, "us", 9, 8),
     ):
-        mine = rows.take((rows.texts("device") == device) & (rows.texts("dtype") == "bf16"))
-        priced = cost(
-            gemm.op_table(mine), load.device(device, constants="transfer" if constants == "transfer" else "fitted")
-        )
+        mine = rows.take((rows.texts("device") == name) & (rows.texts("dtype") == "bf16"))
+        priced = cost(gemm.op_table(mine), device)
         ratio = mine.numbers(column) * 1e-6 / priced.time_s
         covered = (ratio >= priced.error_low) & (ratio <= priced.error_high)
         error = 100 * np.abs(1 / ratio - 1).mean()
