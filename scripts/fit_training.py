@@ -120,9 +120,8 @@ class Bench:
     @cached_property
     def depth_ends(self) -> np.ndarray:
         """Whether a row's model is the shallowest or the deepest of its shape: depths between them teach nothing."""
-        layers = np.array(
-            [len(rows_of.graph_of(self.cases[r].shape, self.cases[r].framework).layers) for r in self.rows]
-        )
+        graphs = [rows_of.graph_of(self.cases[r].shape, self.cases[r].framework) for r in self.rows]
+        layers = np.array([len(graph.layers) for graph in graphs])
         same = [layers[self.shapes == shape] for shape in self.shapes]
         return np.array([depth in (of.min(), of.max()) for depth, of in zip(layers, same, strict=True)])
 
@@ -221,10 +220,8 @@ def splits(data: Bench) -> dict[str, list[np.ndarray]]:
     tensor, dense = np.array(data.column("tp"), int), data.experts == 1
     largest = dense & (data.work > np.quantile(np.unique(data.work[dense]), 0.6))
     widest = dense & (tensor == tensor[dense].max())
-    found = {
-        "shapes": folds, "largest models": [largest], "widest tensor groups": [widest],
-        "largest microbatches": [busiest],
-    }  # fmt: skip
+    found = {"shapes": folds, "largest models": [largest], "widest tensor groups": [widest]}
+    found["largest microbatches"] = [busiest]
     return {
         name: [mask for mask in masks if mask.any() and data.weights[~mask].sum() >= 3] for name, masks in found.items()
     }

@@ -209,7 +209,7 @@ class _Assembly:
     def _replicated_s(self) -> Floats:
         """Gradients of which each tensor rank has a part: one all-reduce of all of a stage's, array [plans, stages]."""
         size: Floats = self.of("once_bytes") @ self.per_stage.T
-        return seconds("all_reduce", size, self.where["tensor"], self.setting.machine)
+        return seconds("all_reduce", size, self.where["tensor"], self.setting.machine, self.library)
 
     def _optimizer(self) -> Floats:
         """The update of the weights: array [plans, stages]."""
