@@ -42,7 +42,7 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
         error_low=timing.error_low,
         error_high=timing.error_high,
         counts=timing.counts,
-        keys=timing.keys,
+        keys=timing.keys | energy.keys(timing, device),
     )
 
 

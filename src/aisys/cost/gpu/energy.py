@@ -29,3 +29,12 @@ def joule(timing: KernelTiming, device: Device) -> Floats:
         + float(gpu.constant("energy.joule_per_chip_byte")) * timing.chip_bytes
     )
     return np.minimum(spent, float(device.max_watt) * timing.time_s)
+
+
+def keys(timing: KernelTiming, device: Device) -> frozenset[str]:
+    """The keys of the numbers that `joule` reads."""
+    gpu = device.architecture
+    assert isinstance(gpu, Gpu)
+    formats = [f"{math or 'none'}.joule_per_flop" for math in np.unique(timing.math).tolist()]
+    names = ("active_share", "joule_per_dram_byte", "joule_per_chip_byte", *formats)
+    return frozenset(gpu.constant(f"energy.{name}").key for name in names) | {device.max_watt.key}
