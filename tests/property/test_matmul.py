@@ -90,7 +90,7 @@ def test_intervals_widen_with_the_distance_from_the_fitted_device() -> None:
     assert powers[0] == pytest.approx(1, abs=1e-3), "the catalogue keeps four digits"
     assert 1 < powers[1] < powers[2] <= 4
     ours, theirs = (cost(table("fp16", [(1, 8192, 8192)]), load.device(name)) for name in ("h100-sxm", "h200"))
-    assert theirs.error_high[0] == pytest.approx(ours.error_high[0] ** powers[1])
+    assert theirs.error_high[0] == pytest.approx(ours.error_high[0] ** powers[1], rel=1e-3)
 
 
 def worked(m: int, n: int, k: int, name: str, device: Device) -> float:
