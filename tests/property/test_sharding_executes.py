@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aisys.errors import CannotApply
-from aisys.ir import Graph, Op, kept_for_backward
+from aisys.errors import CannotApply, InvalidGraph
+from aisys.ir import Graph, Op, kept_for_backward, verify
 from aisys.plan import Degrees, Transfer, shard
 from aisys.technique.eager_attention import EagerAttention
 from aisys.technique.eager_loss import EagerLoss
@@ -198,6 +198,13 @@ def test_a_technique_that_computes_something_else_is_found(break_it):
     with pytest.raises(ContractBroken):
         check_technique_executes(lambda g: g.map_blocks({b: break_it(b) if b.name == "layer" else b for b in g.blocks}),
                                  graph)  # fmt: skip
+
+
+def test_a_graph_that_does_not_save_what_its_backward_reads_is_refused():
+    graph = training("llama")
+    forgetful = {b: replace(b, saved=b.saved[1:]) for b in graph.blocks}
+    with pytest.raises(InvalidGraph, match="does not save it"):
+        verify(graph.map_blocks(forgetful))
 
 
 def test_a_tied_embedding_gets_the_gradients_of_both_its_uses():

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from aisys.errors import InvalidGraph
 from aisys.ir.graph import Block, Graph, Op
+from aisys.ir.live import kept_for_backward
 from aisys.ir.rules import RULES, gradient_name
 
 
@@ -11,8 +12,9 @@ def verify(graph: Graph) -> Graph:
     """`graph` itself, or InvalidGraph naming the first broken rule.
 
     Every tensor that an op touches is in its block; kinds are known; extents are positive integers and agree
-    between ops and tensors; what an op reads was given, is stored, or was written before; consecutive blocks
-    agree on the shape that passes between them; shared tensors agree wherever they appear.
+    between ops and tensors; what an op reads was given, is stored, or was written before, and what backward reads of
+    forward is saved; consecutive blocks agree on the shape that passes between them; shared tensors agree wherever
+    they appear.
     """
     if not graph.segments:
         raise InvalidGraph(f"graph {graph.name!r} has no segment; a graph holds at least one block")
@@ -39,6 +41,9 @@ def _verify_block(block: Block) -> None:
     for name in block.saved:
         if name not in block.tensors:
             raise InvalidGraph(f"block {block.name!r} saves {name!r}, which it does not hold")
+    for name in kept_for_backward(block):
+        if name not in block.saved:
+            raise InvalidGraph(f"backward of block {block.name!r} reads {name!r} of its forward, but does not save it")
     for name in block.outputs:
         if name not in known:
             raise InvalidGraph(f"block {block.name!r} gives {name!r}, which none of its ops writes")
