@@ -150,7 +150,8 @@ class _Sharder:
         self.lives = Lives()
 
     def run(self) -> ShardedBlock:
-        self._given(self.block.inputs, dict.fromkeys(self.block.inputs, self.region))
+        indices = {t.name for t in self.block.tensors_of("index")}
+        self._given(self.block.inputs, {n: "whole" if n in indices else self.region for n in self.block.inputs})
         stage = ""
         for op in self.block.ops:
             now = "backward" if op.phase.endswith("gradient") else op.phase
@@ -198,11 +199,12 @@ class _Sharder:
             return
         spread = self._spread_axes(op)
         summed_late = self._summed_late(op)
-        is_whole = bool(spread or summed_late) or (op.kind == "cast" and self.layout.get(op.reads[0]) == "both")
+        is_gathered = bool(spread or summed_late) or self._copies_rows(op)
+        is_whole = is_gathered or (op.kind == "cast" and self.layout.get(op.reads[0]) == "both")
         in_tokens = self.region == "tokens" and not is_whole
         for name in op.reads:
             if not (summed_late and self.layout.get(name) == "partial"):
-                self._arrive(name, op, in_tokens=in_tokens, is_gathered=bool(spread or summed_late))
+                self._arrive(name, op, in_tokens=in_tokens, is_gathered=is_gathered)
         extents = self._token_extents(in_tokens)
         local = self._local(op, extents)
         before, after = self._exchanges(op, extents)
@@ -219,9 +221,16 @@ class _Sharder:
         is_partial = [self.layout.get(name) == "partial" for name in op.reads]
         if op.kind == "add":
             return op.writes if all(is_partial) else ()
-        if op.kind == "combine" and self.degrees.expert == 1 and is_partial[0]:
-            return op.writes[1:] if op.phase.endswith("gradient") else op.writes
-        return ()
+        if self.degrees.expert > 1:
+            return ()
+        is_backward = op.phase.endswith("gradient")
+        if op.kind == "combine" and is_partial[0]:
+            return op.writes[1:] if is_backward else op.writes
+        return op.writes if op.kind == "dispatch" and is_backward and is_partial[-1] else ()
+
+    def _copies_rows(self, op: Op) -> bool:
+        """Whether `op` copies rows for ops that read all tokens, so that gathering before it moves less than after."""
+        return op.kind == "dispatch" and self.degrees.expert == 1 and not op.phase.endswith("gradient")
 
     def _spread_axes(self, op: Op) -> set[str]:
         if self.degrees.tensor == 1:
@@ -234,16 +243,12 @@ class _Sharder:
         have = self.layout.get(name)
         if have == "partial":
             self._sum(name, op.phase, wants="tokens" if in_tokens else "whole")
-        elif have == "tokens" and is_gathered and self._can_gather(self.block.tensors[name]):
+        elif have == "tokens" and is_gathered and not set(self.block.tensors[name].axes) & set(TENSOR_AXES):
             under = "matmul" if op.phase == "weight_gradient" else ""
             self.steps.append(self._transfer("all_gather", "tensor", name, op.phase, under=under))
             self.layout[name] = "both"
             whole = self._bytes_of(self.block.tensors[name], self.extents)
             self.lives.write(f"{name} gathered", whole, beside=name)
-
-    @staticmethod
-    def _can_gather(tensor: Tensor) -> bool:
-        return tensor.role != "index" and not set(tensor.axes) & set(TENSOR_AXES)
 
     def _sum(self, name: str, phase: ProgramPhase, *, wants: str) -> None:
         under = "matmul" if phase.endswith("gradient") else ""
