@@ -129,9 +129,7 @@ def test_effective_experts_leave_as_many_active_as_the_skewed_ones(active: int, 
 
 
 @given(powers, st.integers(1, 8), st.sampled_from((8, 64, 256)), st.sampled_from((0.0, 1.01, 1.2)))
-def test_one_rank_gets_every_row_and_many_ranks_share_them(
-    tokens: int, topk: int, experts: int, alpha: float
-) -> None:
+def test_one_rank_gets_every_row_and_many_ranks_share_them(tokens: int, topk: int, experts: int, alpha: float) -> None:
     all_rows, active = rank_load(tokens, topk, experts, 1, alpha)
     assert active <= experts
     assert all_rows == max(tokens * topk, 1)

@@ -62,6 +62,7 @@ class Residual:
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> "Residual":
         """The residual that `as_dict` described."""
+
         def array(name: str) -> Floats:
             return np.array(fields[name], dtype=float)
 

@@ -132,9 +132,7 @@ def _reduced_bytes(found: re.Match[str] | None) -> float | None:
 def _all_reduce(row: int, num_bytes: float, node: str) -> Fixed:
     machine = load.machine(NODES[node])
     priced = collective.time("all_reduce", num_bytes, machine.mesh, machine)
-    return Fixed(
-        rows=np.array([row]), time_s=priced.time_s, error_low=priced.error_low, error_high=priced.error_high
-    )
+    return Fixed(rows=np.array([row]), time_s=priced.time_s, error_low=priced.error_low, error_high=priced.error_high)
 
 
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:

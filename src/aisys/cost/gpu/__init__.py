@@ -46,9 +46,7 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
     )
 
 
-def _light(
-    least: limit.Work, time_s: Floats, bound: Names, table: OpTable, device: Device
-) -> KernelTiming:
+def _light(least: limit.Work, time_s: Floats, bound: Names, table: OpTable, device: Device) -> KernelTiming:
     moved = least.read_bytes + least.write_bytes
     low, high = interval.of_limit(table, device)
     return KernelTiming(
