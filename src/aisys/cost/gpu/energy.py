@@ -13,15 +13,6 @@ def active_watt(device: Device) -> float:
     return float(gpu.constant("energy.active_share")) * float(device.max_watt)
 
 
-def keys(timing: KernelTiming, device: Device) -> frozenset[str]:
-    """The constants that `joule` reads."""
-    gpu = device.architecture
-    assert isinstance(gpu, Gpu)
-    maths = {f"energy.{math or 'none'}.joule_per_flop" for math in np.unique(timing.math)}
-    names = maths | {"energy.active_share", "energy.joule_per_dram_byte", "energy.joule_per_chip_byte"}
-    return frozenset(gpu.constant(name).key for name in names)
-
-
 def joule(timing: KernelTiming, device: Device) -> Floats:
     """Energy of every row: active power x time, joule per operation of its format, per byte from main memory and
     per byte between the shared cache and the multiprocessors.
