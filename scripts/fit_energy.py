@@ -38,7 +38,7 @@ _STEADY = (
 )  # fmt: skip
 PER_BF16 = {
     "none": 0.0, "fp64": 13.0, "fp32": 6.5, "tf32": 2.3, "bf16": 1.0, "fp16": 1.0, "int8": 0.5, "fp8": 0.5,
-    "fp8_block": 0.53, "nvfp4": 0.28, "mxfp4": 0.28,
+    "fp8_block": 0.53, "nvfp4": 0.28, "mxfp4": 0.28, "int4": 0.28,
 }  # fmt: skip
 """Energy of one operation over one in bf16. Source: assumed; the formats' peak rates at one board power."""
 CHIP_JOULE_PER_BYTE = 6e-12
