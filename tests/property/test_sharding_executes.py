@@ -170,6 +170,14 @@ def test_context_ranks_share_the_visible_pairs_of_causal_attention(window):
         assert context * local.space["token"] * local.space["key"] == pytest.approx(pairs, abs=64)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_degrees_of_one_change_nothing(name):
+    for block in training(name).blocks:
+        sharded = shard(block, degrees())
+        assert sharded.steps == block.ops
+        assert sum(sharded.elements.values()) == sum(t.num_elements for t in block.tensors_of("weight"))
+
+
 def test_a_router_scores_every_expert_on_every_rank():
     block = TRAIN(moe()).blocks[1]
     sharded = shard(block, degrees(expert=2))

@@ -10,7 +10,9 @@ attention        (q, k, v) -> out over axes batch token key head kv_head head_di
 traversal        walks data; carries an AccessRecord
 view             (x) -> y, the same elements under other axes; moves nothing and has no row
 stream kinds     norm, activation, gated_activation, add, rope, softmax, dropout, embedding, cross_entropy, topk,
-                 dispatch, combine, reduce, cast, optimizer, conv_state: bytes past an ALU. options: function
+                 dispatch, combine, reduce, cast, optimizer, conv_state: bytes past an ALU. options: function; of a
+                 gradient op derivative_of, the function that it differentiates. gated_activation is f(first) * second,
+                 with function sigmoid first * sigmoid(second); rope of two tensors puts them side by side
 
 All extents come from `op.space`, so a sharded op is the same op over a smaller space.
 """

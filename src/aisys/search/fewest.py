@@ -22,8 +22,9 @@ def fewest_devices(
 
     Raises DoesNotFit, with what the largest machine tried says, where no number up to MOST_DEVICES will do.
     """
-    num_devices, last = 1, ""
+    num_devices, tried, last = 1, 0, ""
     while num_devices <= MOST_DEVICES:
+        tried = num_devices
         try:
             part = machine(spec, num_devices=num_devices)
             return search(workload, part, techniques=techniques, at_most=at_most, top=top, method=method)
@@ -32,4 +33,4 @@ def fewest_devices(
             if num_devices > machine(spec).num_devices and not isinstance(error, DoesNotFit):
                 break
         num_devices *= 2
-    raise DoesNotFit(f"no number of devices of {spec} up to {num_devices} keeps the limit: {last}")
+    raise DoesNotFit(f"no number of devices of {spec} up to {tried} keeps the limit: {last}")

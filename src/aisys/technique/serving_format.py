@@ -16,7 +16,8 @@ class ServingFormat:
     "" leaves a format as it is. Where activations stay in 16 bits the matmul multiplies in 16 bits and only the
     weight's bytes shrink; else both operands are multiplied in the activations' format, and the kernel
     before it stores its result in that format (a view of it here: engines fuse the cast).
-    Embedding and head stay as they are. Source: Frantar et al. 2023 (weight-only), Xiao et al. 2023 (both operands).
+    Embedding, head and the router of experts stay as they are. Source: Frantar et al. 2023 (weight-only), Xiao et al.
+    2023 (both operands), DeepSeek-V3 report 2024, section 3.3.1 (what stays).
     Raises CannotApply where the activations' format has no arithmetic.
     """
 
@@ -34,10 +35,9 @@ class ServingFormat:
     def _change(self, block: Block) -> Block:
         tensors = dict(block.tensors)
         for op in block.ops:
-            if op.kind in ("matmul", "grouped_matmul") and self.weights:
+            if self.weights and _is_quantized(op, block):
                 weight = tensors[op.reads[1]]
-                if weight.role == "weight":
-                    tensors[weight.name] = replace(weight, dtype=dtype(self.weights))
+                tensors[weight.name] = replace(weight, dtype=dtype(self.weights))
         if self.kv_cache:
             kept = dtype(self.kv_cache)
             tensors = {n: _stored(t, kept) for n, t in tensors.items()}
@@ -49,7 +49,7 @@ class ServingFormat:
         ops: list[Op] = []
         tensors = dict(block.tensors)
         for op in block.ops:
-            if op.kind not in ("matmul", "grouped_matmul") or tensors[op.reads[1]].role != "weight":
+            if not _is_quantized(op, block):
                 ops.append(op)
                 continue
             source, copy = op.reads[0], f"{op.reads[0]}.{self.activations}"
@@ -60,6 +60,13 @@ class ServingFormat:
             options: FrozenMap[str, Option] = FrozenMap({**op.options, "math": self.activations})
             ops.append(replace(op, reads=(copy, *op.reads[1:]), options=options))
         return replace(block, ops=tuple(ops), tensors=FrozenMap(tensors))
+
+
+def _is_quantized(op: Op, block: Block) -> bool:
+    """A matmul with a weight, but not the one that scores experts."""
+    if op.kind not in ("matmul", "grouped_matmul") or block.tensors[op.reads[1]].role != "weight":
+        return False
+    return op.kind == "grouped_matmul" or "expert" not in op.space
 
 
 def _stored(tensor: Tensor, kept: DType) -> Tensor:
