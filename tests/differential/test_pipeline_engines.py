@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisys.lower import recurrence
-from aisys.lower.pipeline import PipelineTimes, program, slots
+from aisys.lower.pipeline import PipelineTimes, program
 from aisys.lower.sweep import makespans
 from aisys.sim.compiled import run_compiled
 from aisys.sim.engine import run_reference
@@ -35,8 +35,7 @@ def test_reference_compiled_and_sweep_agree_to_the_picosecond(shape, name):
     assert (slow.start_ps == fast.start_ps).all()
     assert (slow.end_ps == fast.end_ps).all()
     swept = makespans(
-        slots(name, p, groups * p, v), times.forward_ps[None], times.backward_ps[None],
-        (times.send_forward_ps[None], times.send_backward_ps[None]),
+        (name, p, groups * p, v), times.forward_ps[None], times.backward_ps[None], times.send_forward_ps[None],
         (times.gradients_ps[None], times.optimizer_ps[None]),
     )  # fmt: skip
     stepped = recurrence.makespans(
@@ -70,3 +69,19 @@ def test_interleaving_divides_the_bubble_by_the_number_of_chunks(p, groups, v, f
         gradients_ps=np.zeros(p, np.int64), optimizer_ps=np.zeros(p, np.int64),
     )  # fmt: skip
     assert run_reference(program(times)).makespan_ps == (m * v + p - 1) * 3 * f
+
+
+@settings(deadline=None, max_examples=20)
+@given(shape=shapes, plans=st.integers(1, 70))
+def test_plans_that_are_swept_side_by_side_do_not_touch_each_other(shape, plans):
+    seed, p, groups, v = shape
+    rng = np.random.default_rng(seed)
+    forward, backward, send = (rng.integers(0, 1000, (plans, p * v)) for _ in range(3))
+    tails = rng.integers(0, 1000, (plans, p)), rng.integers(0, 1000, (plans, p))
+    together = makespans(("1f1b", p, groups * p, v), forward, backward, send, tails)
+    for i in range(plans):
+        row = slice(i, i + 1)
+        alone = makespans(
+            ("1f1b", p, groups * p, v), forward[row], backward[row], send[row], (tails[0][row], tails[1][row])
+        )
+        assert alone[0] == together[i]

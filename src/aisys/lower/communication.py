@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ Ints = NDArray[np.int64]
 LIMIT = "limit"
 """In the place of a collective library: the data sheet's speed of light."""
 DEGREES = ("tensor", "context", "data", "expert", "pipeline")
+_MIX = np.random.default_rng(0).integers(2**63, 2**64, 16, np.uint64) | np.uint64(1)
 __all__ = ["LIMIT", "Group", "Places", "TransferTimes", "places", "seconds", "transfer_times"]
 
 
@@ -55,10 +57,23 @@ class Places:
 def places(plans: PlanTable, machine: Machine) -> dict[str, Places]:
     """Where the groups of every plan stand, by mesh axis. Raises CannotApply for a plan larger than the machine."""
     degrees = np.stack([plans[name] for name in DEGREES], axis=1).astype(np.int64)
-    distinct, index = np.unique(degrees, axis=0, return_inverse=True)
+    distinct, index = distinct_rows(degrees)
     found = [groups(Plan(**dict(zip(DEGREES, row, strict=True))), machine) for row in distinct.tolist()]
-    index = index.ravel()
     return {axis: Places.of([g[axis] for g in found]).take(index) for axis in (found[0] if found else ())}
+
+
+def distinct_rows(table: NDArray[Any]) -> tuple[NDArray[Any], Ints]:
+    """The distinct rows of a two-dimensional array, in some order, and for each row the place of its like.
+
+    As np.unique over rows, by one key per row: rows of one key are compared, and those that differ are told apart.
+    """
+    bits = np.ascontiguousarray(table).view(np.uint64)
+    keys = (bits * _MIX[: bits.shape[1]]).sum(axis=1, dtype=np.uint64)
+    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
+    distinct = table[first]
+    if not np.array_equal(distinct[index], table):
+        distinct, index = np.unique(table, axis=0, return_inverse=True)
+    return distinct, index.ravel()
 
 
 def seconds(
@@ -93,15 +108,15 @@ def _price(codes: Ints, num_bytes: Floats, where: Places, machine: Machine, libr
     rows = np.flatnonzero((num_bytes > 0) & (where.size > 1))
     if not len(rows):
         return TransferTimes(time_s=out[0], low_s=out[1], high_s=out[2], keys=frozenset())
-    table = np.column_stack([codes[rows], num_bytes[rows], where.sharing[rows], where.members[rows]])
-    distinct, index = np.unique(np.ascontiguousarray(table, np.float64), axis=0, return_inverse=True)
+    distinct, index = distinct_rows(
+        np.column_stack([codes[rows], num_bytes[rows], where.sharing[rows], where.members[rows]]).astype(np.float64)
+    )
     what = distinct[:, 0].astype(np.int64), distinct[:, 1]
     ranks = {tier: distinct[:, 3 + i] for i, tier in enumerate(machine.mesh)}
     if library == LIMIT:
         cost = collective.limit(*what, ranks, machine, sharing=distinct[:, 2])
     else:
         cost = collective.time(*what, ranks, machine, sharing=distinct[:, 2], library=library)
-    index = index.ravel()
     out[0][rows] = cost.time_s[index]
     out[1][rows] = (cost.time_s * cost.error_low)[index]
     out[2][rows] = (cost.time_s * cost.error_high)[index]

@@ -1,7 +1,7 @@
 """What one device does with each block under one sharding, priced once and kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -102,6 +102,28 @@ class Shares:
     keys: frozenset[str]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stacked:
+    """The fields of many Shares side by side, with a leading axis of `number` entries; zeros where one cannot be."""
+
+    number: int
+    fields: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, known: Sequence[Shares | str]) -> "Stacked":
+        """Shares, or why they cannot be, in order."""
+        first = next((share for share in known if isinstance(share, Shares)), None)
+        if first is None:
+            return cls(number=len(known), fields={})
+        names = [field.name for field in fields(Shares) if field.name != "keys"]
+        nothing = {name: np.zeros_like(np.asarray(getattr(first, name), np.float64)) for name in names}
+        columns = {
+            name: np.stack([nothing[name] if isinstance(share, str) else getattr(share, name) for share in known])
+            for name in names
+        }
+        return cls(number=len(known), fields=columns)
+
+
 class Shop:
     """Prices blocks for one Setting and keeps what it has priced; a sharding that cannot be keeps its reason."""
 
@@ -109,6 +131,7 @@ class Shop:
         self.setting = setting
         self._index: dict[tuple[Any, ...], int] = {}
         self.known: list[Shares | str] = []
+        self._stacked: Stacked | None = None
 
     def under(self, other: Framework) -> "Shop":
         """The same prices assembled by another framework, which uses the same collective library."""
@@ -116,6 +139,13 @@ class Shop:
         assert shop.setting.library == self.setting.library, "prices hold for one collective library"
         shop._index, shop.known = self._index, self.known
         return shop
+
+    @property
+    def stacked(self) -> Stacked:
+        """All that is known, side by side."""
+        if self._stacked is None or self._stacked.number != len(self.known):
+            self._stacked = Stacked.of(self.known)
+        return self._stacked
 
     def indices(self, plans: PlanTable) -> NDArray[np.int64]:
         """For every plan, the place in `known` of its shares, or of the sentence that says why it cannot be."""

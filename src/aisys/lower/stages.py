@@ -1,6 +1,5 @@
 """What each pipeline stage of many plans does: from block costs to the durations that a schedule runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -13,7 +12,7 @@ from aisys.lower.blocks import CATEGORIES, COMPUTE
 from aisys.lower.communication import places, seconds
 from aisys.lower.local import Priced, block_times, both, slowest
 from aisys.lower.offload import offload_s
-from aisys.lower.shares import Setting, Shares
+from aisys.lower.shares import Setting, Stacked
 from aisys.lower.tail import Traffic, gradient_s, optimizer_s, windows
 from aisys.plan import PlanTable
 from aisys.plan.stages import block_counts
@@ -48,9 +47,9 @@ class Stages:
     active_joule: Floats
 
 
-def stages(setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> Stages:
-    """The stages of plans that share pipeline and interleave; `shares` holds one entry per plan."""
-    return _Assembly(setting, plans, shares).stages()
+def stages(setting: Setting, plans: PlanTable, shares: Stacked, index: Ints) -> Stages:
+    """The stages of plans that share pipeline and interleave; `index`: the entry of `shares` of each plan."""
+    return _Assembly(setting, plans, shares, index).stages()
 
 
 @lru_cache(maxsize=256)
@@ -62,16 +61,13 @@ def _has_master(graph: Graph) -> bool:
 class _Assembly:
     """Arrays over plans (first axis) of one pipeline shape; each method adds one concern."""
 
-    def __init__(self, setting: Setting, plans: PlanTable, shares: Sequence[Shares]) -> None:
+    def __init__(self, setting: Setting, plans: PlanTable, shares: Stacked, index: Ints) -> None:
         self.setting, self.plans = setting, plans
         self.p, self.v = int(plans["pipeline"][0]), int(plans["interleave"][0])
         self.m = plans["num_microbatches"].astype(np.float64)
         self.counts = block_counts(setting.graph, self.p * self.v)
         self.per_stage = self.counts.reshape(self.v, self.p, -1).sum(0).astype(np.float64)
-        distinct = list({id(s): s for s in shares}.values())
-        place = {id(s): i for i, s in enumerate(distinct)}
-        self.index = np.array([place[id(s)] for s in shares])
-        self.distinct = distinct
+        self.shares, self.index = shares, index
         self.state = self._with_shared(self.of("state_bytes"), self.of("shared_bytes"))
         self.elements = self._with_shared(self.of("elements"), self.of("shared_elements"))
         self.level = memory.zero_level(plans)
@@ -93,9 +89,8 @@ class _Assembly:
         return total
 
     def of(self, name: str) -> Floats:
-        """One field of the shares, stacked: array [plans, blocks, ...]."""
-        stacked: Floats = np.stack([getattr(s, name) for s in self.distinct])[self.index]
-        return stacked
+        """One field of the shares: array [plans, blocks, ...]."""
+        return self.shares.fields[name][self.index]
 
     def stages(self) -> Stages:
         framework = self.setting.used
@@ -176,7 +171,7 @@ class _Assembly:
         if self.p == 1:
             return np.zeros(len(self.plans))
         machine = self.setting.machine
-        size = np.array([s.boundary_bytes for s in self.distinct])[self.index]
+        size = self.of("boundary_bytes")
         copies = np.where(self.plans["sequence_parallel"], 1, self.plans["tensor"])
         sends = seconds("send_recv", size / copies, self.where["pipeline"], machine, self.library)
         gathers = seconds("all_gather", np.where(copies > 1, size, 0.0), self.where["tensor"], machine, self.library)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from aisys.errors import CannotApply
 from aisys.lower import memory, recurrence
-from aisys.lower.pipeline import PipelineTimes, program, slots
-from aisys.lower.shares import Setting, Shares, Shop
+from aisys.lower.pipeline import PipelineTimes, program
+from aisys.lower.shares import Setting, Shop
 from aisys.lower.stages import PARTS, Stages, stages
 from aisys.plan import Plan, PlanTable
 from aisys.sim import Timeline, run
@@ -63,29 +63,26 @@ class Steps:
 def evaluate_steps(shop: Shop, plans: PlanTable) -> Steps:
     """Every plan of the table as one training step. A plan that cannot be gets its reason, never an error."""
     index = shop.indices(plans)
-    shares = [shop.known[i] for i in index]
-    reason = [_reason(shop.setting, plan, share) for plan, share in zip(plans, shares, strict=True)]
+    reason = _reasons(shop, plans, index)
     out = Steps.empty(len(plans), reason)
-    pipelines: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, pipeline in enumerate(zip(plans["pipeline"].tolist(), plans["interleave"].tolist(), strict=True)):
-        if not reason[row]:
-            pipelines[pipeline].append(row)
-    sweep = _Sweep(plans.take(np.array([row for rows in pipelines.values() for row in rows], np.int64)))
-    for rows in pipelines.values():
-        chosen = [s for s in (shares[r] for r in rows) if isinstance(s, Shares)]
-        made = stages(shop.setting, plans.take(np.array(rows)), chosen)
-        _fill(out, np.array(rows), made, sweep.makespans(made) / PS_PER_S, shop.setting)
+    possible = np.array([not text for text in reason], bool)
+    pipelines = plans["pipeline"].astype(np.int64) * (1 + plans["interleave"].max(initial=1)) + plans["interleave"]
+    sweep = _Sweep(plans.take(np.flatnonzero(possible)))
+    for pipeline in np.unique(pipelines[possible]):
+        rows = np.flatnonzero(possible & (pipelines == pipeline))
+        made = stages(shop.setting, plans.take(rows), shop.stacked, index[rows])
+        _fill(out, rows, made, sweep.makespans(made) / PS_PER_S, shop.setting)
     return out
 
 
 def timeline(shop: Shop, plan: Plan) -> tuple[Timeline, Stages]:
     """One plan's step, task by task. Raises CannotApply where the plan cannot be."""
     table = PlanTable.of([plan])
-    share = shop.known[int(shop.indices(table)[0])]
-    reason = _reason(shop.setting, plan, share)
-    if reason or not isinstance(share, Shares):
+    index = shop.indices(table)
+    reason = _reasons(shop, table, index)[0]
+    if reason:
         raise CannotApply(reason)
-    made = stages(shop.setting, table, [share])
+    made = stages(shop.setting, table, shop.stacked, index)
     return run(program(pipeline_times(made, 0))), made
 
 
@@ -110,26 +107,31 @@ def pipeline_times(made: Stages, row: int) -> PipelineTimes:
     )  # fmt: skip
 
 
-def _reason(setting: Setting, plan: Plan, share: Shares | str) -> str:
-    if isinstance(share, str):
-        return share
-    layers = len(setting.graph.layers)
-    if plan.num_devices > setting.machine.num_devices:
-        return f"needs {plan.num_devices} devices; {setting.machine.name} has {setting.machine.num_devices}"
-    stages_wanted = plan.pipeline * plan.interleave
-    if stages_wanted > layers - 2 and stages_wanted != layers:
-        return f"{plan.pipeline} stages x {plan.interleave} chunks for {layers - 2} layers"
-    if plan.interleave > 1 and plan.pipeline == 1:
-        return "interleave needs more than one pipeline stage"
-    if plan.interleave > 1 and plan.num_microbatches % plan.pipeline:
-        return (
-            f"{plan.num_microbatches} microbatches are not a multiple of {plan.pipeline} stages, as interleaving needs"
-        )
-    if plan.offload_optimizer and (setting.machine.host is None or setting.machine.host_link is None):
-        return f"optimizer offload needs a host, and {setting.machine.name} names none"
-    if plan.data % plan.expert:
-        return f"expert parallelism of {plan.expert} does not divide data parallelism of {plan.data}"
-    return ""
+def _reasons(shop: Shop, plans: PlanTable, index: Ints) -> list[str]:
+    """Why each plan cannot be; "" where it can."""
+    setting, machine = shop.setting, shop.setting.machine
+    reasons = [share if isinstance(share, str) else "" for share in shop.known]
+    out = [reasons[i] for i in index.tolist()]
+    p, v, m = (plans[name] for name in ("pipeline", "interleave", "num_microbatches"))
+    devices = plans["tensor"] * p * plans["data"] * plans["context"]
+    layers = sum(segment.repeat for segment in setting.graph.segments)
+    has_host = machine.host is not None and machine.host_link is not None
+    wrong = (
+        (devices > machine.num_devices, lambda i: f"needs {devices[i]} devices; {machine.name} has "
+                                                  f"{machine.num_devices}"),
+        ((p * v > layers - 2) & (p * v != layers), lambda i: f"{p[i]} stages x {v[i]} chunks for {layers - 2} layers"),
+        ((v > 1) & (p == 1), lambda i: "interleave needs more than one pipeline stage"),
+        ((v > 1) & (m % p != 0), lambda i: f"{m[i]} microbatches are not a multiple of {p[i]} stages, as interleaving "
+                                           "needs"),
+        (plans["offload_optimizer"].astype(bool) & (not has_host),
+         lambda i: f"optimizer offload needs a host, and {machine.name} names none"),
+        (plans["data"] % plans["expert"] != 0, lambda i: f"expert parallelism of {plans['expert'][i]} does not divide "
+                                                         f"data parallelism of {plans['data'][i]}"),
+    )  # fmt: skip
+    for is_wrong, text in reversed(wrong):
+        for i in np.flatnonzero(is_wrong).tolist():
+            out[i] = reasons[index[i]] or text(i)
+    return out
 
 
 def _ps(seconds: Floats) -> Ints:
@@ -166,7 +168,7 @@ class _Sweep:
             return recurrence.makespans((name, p, m, v), forward, backward, send, tails)
         from aisys.lower.sweep import makespans
 
-        return makespans(slots(name, p, m, v), forward, backward, (send, send), tails)
+        return makespans((name, p, m, v), forward, backward, send, tails)
 
 
 def _shapes(plans: PlanTable) -> list[Shape]:

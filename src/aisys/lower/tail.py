@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from aisys.cost import Tier, cost
 from aisys.ir import OpTable
-from aisys.lower.communication import Places, seconds
+from aisys.lower.communication import Places, distinct_rows, seconds
 from aisys.lower.framework import Framework
 from aisys.machine import Machine
 
@@ -77,11 +77,11 @@ def optimizer_s(machine: Machine, framework: Framework, touched_bytes: Floats, t
     touched_bytes: array [plans, stages, 2], read and written on one device.
     """
     flat = touched_bytes.reshape(-1, 2)
-    distinct, index = np.unique(flat, axis=0, return_inverse=True)
+    distinct, index = distinct_rows(flat)
     elements = np.maximum(1, (distinct[:, 1] / 14).astype(np.int64))
     table = OpTable.of(
         "stream", read_bytes=distinct[:, 0], write_bytes=distinct[:, 1], flop=12.0 * elements, rows=1, cols=elements,
         function="adam", dtype="fp32",
     )  # fmt: skip
-    taken: Floats = cost(table, machine.device, tier=tier).time_s[index.ravel()]
+    taken: Floats = cost(table, machine.device, tier=tier).time_s[index]
     return taken.reshape(touched_bytes.shape[:2]) + float(framework.step_s)

@@ -87,7 +87,8 @@ class ForwardPasses:
 
 def forward_passes(priced: Shop, plans: PlanTable) -> ForwardPasses:
     """Every plan's latency of one pass, and the fixed time that the framework adds to it."""
-    known = [priced.known[i] for i in priced.indices(plans)]
+    index = priced.indices(plans)
+    known = [priced.known[i] for i in index]
     reason = [share if isinstance(share, str) else "" for share in known]
     time_s, energy = np.full(len(plans), np.inf), np.full(len(plans), np.inf)
     held, parts = np.full((len(plans), len(memory.PARTS)), np.inf), np.zeros((len(plans), len(PARTS)))
@@ -98,7 +99,7 @@ def forward_passes(priced: Shop, plans: PlanTable) -> ForwardPasses:
         if int(table["pipeline"][0]) > len(priced.setting.graph.layers) - 2:
             reason[row] = f"{int(table['pipeline'][0])} stages for {len(priced.setting.graph.layers) - 2} layers"
             continue
-        made = stages(priced.setting, table, [share])
+        made = stages(priced.setting, table, priced.stacked, index[[row]])
         time_s[row], parts[row] = _latency(priced, made)
         idle_watt = float(priced.setting.machine.device.idle_watt) * table.plan(0).num_devices
         energy[row] = made.active_joule[0] + idle_watt * time_s[row]
