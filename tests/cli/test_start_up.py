@@ -8,7 +8,7 @@ import sys
 import pytest
 
 COMMANDS = ("plan", "op", "explain", "diff", "validate", "run", "study", "show", "list", "new")
-HEAVY = ("numpy", "numba", "plotly", "torch", "scipy")
+HEAVY = ("numpy", "numba", "plotly", "torch", "scipy", "rich.markdown")
 
 
 def cpu_s_of(*command: str) -> float:
@@ -30,7 +30,9 @@ def test_help_loads_nothing_heavy():
 
 def test_help_takes_less_than_three_tenths_of_a_cpu_second():
     command = (sys.executable, "-c", "from aisys.cli import main; main()", "--help")
-    assert min(cpu_s_of(*command) for _ in range(3)) < 0.3
+    typer = (sys.executable, "-c", "import typer, rich.console, rich.table")
+    bars = (0.3, 2 * min(cpu_s_of(*typer) for _ in range(3)))  # a busy machine slows both
+    assert min(cpu_s_of(*command) for _ in range(3)) < max(bars)
 
 
 def test_every_command_explains_itself_with_examples(aisys):

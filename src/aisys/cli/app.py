@@ -2,9 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from aisys.cli.diff import diff
 from aisys.cli.explain import explain
@@ -26,8 +29,18 @@ BAD_INPUT, STOPPED = 2, 130
 _USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """The root of errors about a command's words; Typer does not export it."""
 
+
+class _QuickHelp(TyperGroup):
+    """The list of commands as plain text: loading a renderer of Markdown for it would take most of the time."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # click is private
+        """Write the list of commands."""
+        self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
+
+
 app = typer.Typer(
-    name="aisys", help=HELP, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    name="aisys", help=HELP, cls=_QuickHelp, pretty_exceptions_enable=False, rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
@@ -47,16 +60,22 @@ def _root(
     """Options that stand before the command."""
 
 
-app.command("plan")(plan)
-app.command("op")(op)
-app.command("explain")(explain)
-app.command("diff")(diff)
-app.command("validate")(validate)
-app.command("run")(run)
-app.command("study")(study)
-app.command("show")(show)
-app.command("list")(list_)
-app.command("new")(new)
+COMMANDS: tuple[tuple[str, Callable[..., object], str], ...] = (
+    ("plan", plan, "The best plans of a workload, and what rules out the rest."),
+    ("op", op, "One op on one device: time, energy, traffic, bound."),
+    ("explain", explain, "Why an op takes as long: formulas, numbers, sources."),
+    ("diff", diff, "Which op, link or wait makes two saved runs differ."),
+    ("validate", validate, "Predict every row of a table and summarise the errors."),
+    ("run", run, "Plan every point of a study that a TOML file describes."),
+    ("study", study, "Reproduce a published result, beside the publication."),
+    ("show", show, "The graph of a workload: parameters, flop, ops, shapes."),
+    ("list", list_, "What there is: machines, workloads, techniques, ..."),
+    ("new", new, "Start a plug-in of your own: code, test, study."),
+)
+"""Name, function, and its line in the list of commands."""
+
+for name, function, line in COMMANDS:
+    app.command(name, short_help=line)(function)
 
 
 def main() -> None:
