@@ -4,26 +4,49 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aisys.errors import AisysError, BadInput, UnknownName
+from aisys.errors import AisysError, BadInput, CannotApply, UnknownName
 from aisys.machine.load import machine
 from aisys.plan import Plan
 from aisys.plan.launch import read_launch, write_launch
+from aisys.plan.space import PlanSpace, WorkloadShape, training_plans
+from aisys.plan.types import CHOICES, COUNTS
 from aisys.search.advise import advise
 from aisys.technique.training_step import TrainingStep
 from aisys.workload import read
 
+degrees = st.sampled_from([1, 2, 3, 8])
 plans = st.builds(
-    Plan, tensor=st.sampled_from([1, 2, 8]), pipeline=st.sampled_from([1, 4]), data=st.sampled_from([1, 4]),
-    context=st.sampled_from([1, 2]), micro_batch=st.sampled_from([1, 2]), num_microbatches=st.sampled_from([4, 8]),
-    recompute=st.sampled_from(["none", "selective", "full"]), sharding=st.sampled_from(["none", "zero1", "zero3"]),
-    precision=st.sampled_from(["bf16", "fp8"]), sequence_parallel=st.booleans(),
+    Plan, **dict.fromkeys(COUNTS, degrees), **{name: st.sampled_from(known) for name, known in CHOICES.items()},
+    sequence_parallel=st.booleans(), offload_optimizer=st.booleans(),
 )  # fmt: skip
 
 
-@given(plan=plans)
-def test_megatron_arguments_of_a_plan_read_back_as_the_plan(plan):
-    launch = read_launch(write_launch(plan, "megatron"))
+@settings(max_examples=300)
+@given(plan=plans, program=st.sampled_from(["megatron", "torchtitan"]))
+def test_arguments_of_a_plan_read_back_as_the_plan_or_are_refused(plan, program):
+    try:
+        text = write_launch(plan, program)
+    except CannotApply:
+        return
+    launch = read_launch(text)
+    assert launch.program == program
+    assert launch.ignored == ()
     assert launch.plan(num_devices=plan.num_devices, global_batch=launch.shape["global_batch"]) == plan
+
+
+@pytest.mark.parametrize(
+    ("program", "decision"),
+    [
+        ("megatron", {"recompute": "op"}), ("megatron", {"schedule": "gpipe"}),
+        ("torchtitan", {"recompute": "selective"}), ("torchtitan", {"sharding": "zero1"}),
+        ("torchtitan", {"precision": "fp16"}), ("torchtitan", {"interleave": 3}),
+        ("torchtitan", {"offload_optimizer": True}), ("torchtitan", {"tensor": 2}),
+        ("torchtitan", {"sequence_parallel": True}), ("torchtitan", {"schedule": "gpipe", "interleave": 2}),
+    ],
+)  # fmt: skip
+def test_a_decision_that_a_program_cannot_be_told_is_refused_by_name(program, decision):
+    with pytest.raises(CannotApply, match=rf"{program}.*({'|'.join(decision)})"):
+        write_launch(Plan(**{"sharding": "zero3", **decision}), program)
 
 
 def test_torchtitan_arguments_say_what_its_documentation_says():
@@ -70,3 +93,18 @@ def test_advice_changes_one_decision_at_a_time_and_each_change_gains():
     assert advice.changes
     assert all(time_s < advice.now.time_s for _, time_s in advice.changes)
     assert any(change.startswith("recompute full -> none") for change, _ in advice.changes)
+
+
+@pytest.mark.parametrize("text", ["--tensor-model-parallel-size 2", "--parallelism.tensor_parallel_degree=2"])
+def test_a_program_is_advised_to_do_only_what_it_can_be_told(text):
+    launch = read_launch(text)
+    shape = WorkloadShape(batch=64, tokens=4096, num_layers=32, num_experts=4)
+    plans = list(training_plans(launch.constrain(PlanSpace()), machine("dgx-h100"), shape))
+    assert {plan.pipeline for plan in plans} == {1, 2, 4, 8}
+    for plan in plans:
+        assert read_launch(write_launch(plan, launch.program)).decided["sharding"] == plan.sharding
+
+
+def test_a_decision_that_is_held_to_what_a_program_cannot_do_is_refused_before_anything_is_searched():
+    with pytest.raises(CannotApply, match="recompute cannot be one of"):
+        read_launch("--tensor-model-parallel-size 2").constrain(PlanSpace().narrow(recompute=["op"]))

@@ -92,13 +92,13 @@ def advice(request: Request, launch: Launch) -> Advice:
 
 
 def with_launch(request: Request, launch: Launch) -> Request:
-    """The request with what the arguments of an existing training say, where the options do not."""
+    """The request with what the arguments of an existing training say, where the options do not, on its program."""
     framework = request.method.framework or ("torchtitan" if launch.program == "torchtitan" else "")
     return replace(
         request, batch=request.batch or launch.shape.get("global_batch"),
         tokens=request.tokens or launch.shape.get("tokens"), precision=request.precision or launch.decided.get(
             "precision", ""), method=replace(request.method, framework=framework),
-        devices=request.devices or launch.shape.get("num_devices"),
+        devices=request.devices or launch.shape.get("num_devices"), techniques=(*request.techniques, launch),
     )  # fmt: skip
 
 

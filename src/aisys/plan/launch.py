@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from aisys.errors import BadInput, unknown_name
+from aisys.errors import BadInput, CannotApply, unknown_name
 from aisys.frozen import FrozenMap
+from aisys.plan.space import PlanSpace
 from aisys.plan.types import Plan
 
 _MEGATRON = {
@@ -26,11 +27,30 @@ _TORCHTITAN = {
     "parallelism.context_parallel_degree": "context", "parallelism.expert_parallel_degree": "expert",
     "training.local_batch_size": "local_batch", "training.batch_size": "local_batch", "training.seq_len": "tokens",
     "training.global_batch_size": "global_batch", "parallelism.data_parallel_shard_degree": "shard",
-    "parallelism.data_parallel_replicate_degree": "replicate",
     "parallelism.pipeline_parallel_microbatch_size": "micro_batch",
 }  # fmt: skip
-_SCHEDULES = {"1f1b": "1f1b", "interleaved1f1b": "1f1b", "gpipe": "gpipe"}
-"""Source of all names: megatron/training/arguments.py of Megatron-LM core 0.12; torchtitan/config/job_config.py 0.2."""
+_TORCHTITAN_WORDS: Mapping[str, Mapping[str, Any]] = {
+    "activation_checkpoint.mode": {"selective": "op", "none": "none", "full": "full"},
+    "parallelism.pipeline_parallel_schedule": {
+        "1f1b": {"schedule": "1f1b"}, "gpipe": {"schedule": "gpipe"},
+        "interleaved1f1b": {"schedule": "1f1b", "interleave": 2},
+    },
+    "parallelism.fsdp_reshard_after_forward": {"default": "", "always": "zero3", "never": "zero2"},
+}  # fmt: skip
+"""Words that an argument takes, its default first, in small letters."""
+_FSDP = {"no_shard": "none", "optim": "zero1", "optim_grads": "zero2", "optim_grads_params": "zero3"}
+_PROGRAMS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "megatron": {"recompute": ("none", "selective", "full"), "schedule": ("1f1b",)},
+    "torchtitan": {
+        "recompute": ("none", "op", "full"), "schedule": ("1f1b", "gpipe"), "sharding": ("none", "zero2", "zero3"),
+        "precision": ("bf16", "fp8"), "interleave": (1, 2), "offload_optimizer": (False,),
+    },
+}  # fmt: skip
+"""The decisions that a program does not leave free, and what it can be told. torchtitan cuts two chunks per device
+where nothing is said about layers.
+
+Source of all names: megatron/training/arguments.py of Megatron-LM core 0.13; torchtitan/config/job_config.py 0.2.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +84,10 @@ class Launch:
             )
         return Plan(**{**chosen, "data": data, "num_microbatches": num_microbatches})
 
+    def constrain(self, space: PlanSpace) -> PlanSpace:
+        """Only plans that the program can be told to run."""
+        return space.within(**_PROGRAMS[self.program])
+
 
 def read_launch(text: str) -> Launch:
     """The plan inside a Megatron-LM or torchtitan command line; everything else on it is listed as ignored.
@@ -88,9 +112,16 @@ def read_launch(text: str) -> Launch:
 
 
 def write_launch(plan: Plan, program: str) -> str:
-    """The arguments that make `program` (megatron or torchtitan) run `plan`. Raises UnknownName for another program."""
-    if program not in ("megatron", "torchtitan"):
-        raise unknown_name("program", program, ("megatron", "torchtitan"))
+    """The arguments that make `program` (megatron or torchtitan) run `plan`; `read_launch` gives the plan back.
+
+    Raises UnknownName for another program, CannotApply for a decision that it has no argument for.
+    """
+    if program not in _PROGRAMS:
+        raise unknown_name("program", program, _PROGRAMS)
+    for name, allowed in _PROGRAMS[program].items():
+        if getattr(plan, name) not in allowed:
+            can = " or ".join(str(value) for value in allowed)
+            raise CannotApply(f"{program} has no argument for {name} {getattr(plan, name)}; hold {name} to {can}")
     lines = _megatron_lines(plan) if program == "megatron" else _torchtitan_lines(plan)
     return " ".join(lines)
 
@@ -129,22 +160,24 @@ def _megatron(given: Mapping[str, str]) -> Launch:
     flags: dict[str, dict[str, Any]] = {
         "sequence-parallel": {"sequence_parallel": True}, "use-distributed-optimizer": {"sharding": "zero1"},
         "fp16": {"precision": "fp16"}, "bf16": {"precision": "bf16"},
-        "recompute-activations": {"recompute": "selective"},
-        "use-torch-fsdp2": {"sharding": "zero3"}, "use-megatron-fsdp": {"sharding": "zero3"},
+        "recompute-activations": {"recompute": "selective"}, "use-torch-fsdp2": {"sharding": "zero3"},
         "optimizer-cpu-offload": {"offload_optimizer": True},
     }  # fmt: skip
     for name, says in flags.items():
         if name in given:
             decided |= says
             used.add(name)
+    if {"use-megatron-fsdp", "use-custom-fsdp"} & set(given):
+        decided["sharding"] = _word("data-parallel-sharding-strategy", given, _FSDP)
+        used |= {"use-megatron-fsdp", "use-custom-fsdp", "data-parallel-sharding-strategy"}
     if "fp8-format" in given:
         decided["precision"] = "fp8"
         used.add("fp8-format")
     if "recompute-granularity" in given:
-        decided["recompute"] = given["recompute-granularity"]
+        decided["recompute"] = _word("recompute-granularity", given, {"full": "full", "selective": "selective"})
         used.add("recompute-granularity")
-        if decided["recompute"] not in ("full", "selective"):
-            raise unknown_name("value of --recompute-granularity", decided["recompute"], ("full", "selective"))
+        whole = {"recompute-method": "uniform", "recompute-num-layers": "1"}
+        used |= {name for name, value in whole.items() if given.get(name) == value}
     chunk = shape.pop("layers_per_chunk", 0)
     if chunk and shape.get("num_layers"):
         decided["interleave"] = max(1, shape["num_layers"] // decided.get("pipeline", 1) // chunk)
@@ -154,33 +187,43 @@ def _megatron(given: Mapping[str, str]) -> Launch:
 
 def _torchtitan(given: Mapping[str, str]) -> Launch:
     numbers = {_TORCHTITAN[n]: int(v) if v == "-1" else _number(n, v) for n, v in given.items() if n in _TORCHTITAN}
-    used = {n for n in given if n in _TORCHTITAN}
+    recompute, schedule, sharding = (_word(name, given, words) for name, words in _TORCHTITAN_WORDS.items())
     decided: dict[str, Any] = {
         n: numbers.pop(n) for n in ("tensor", "pipeline", "context", "expert", "micro_batch") if n in numbers
     }
-    decided["sharding"] = "none" if numbers.pop("shard", -1) == 1 else "zero3"
+    decided |= {"recompute": recompute, **schedule}
+    has_pipeline = decided.get("pipeline", 1) > 1
+    is_spread = numbers.pop("shard", -1) != 1
+    decided["sharding"] = (sharding or ("zero2" if has_pipeline else "zero3")) if is_spread else "none"
     if decided.get("tensor", 1) > 1:
         decided["sequence_parallel"] = True
-    modes = {"none": "none", "full": "full", "selective": "op"}
-    mode = given.get("activation_checkpoint.mode", "selective")
-    if mode not in modes:
-        raise unknown_name("value of --activation_checkpoint.mode", mode, modes)
-    decided["recompute"] = modes[mode]
-    name = given.get("parallelism.pipeline_parallel_schedule", "1f1b").lower()
-    if name not in _SCHEDULES:
-        raise unknown_name("pipeline schedule", name, _SCHEDULES)
-    decided["schedule"] = _SCHEDULES[name]
     if any("float8" in n or "float8" in v for n, v in given.items()):
         decided["precision"] = "fp8"
     local = numbers.pop("local_batch", 0)
-    if local and decided.get("pipeline", 1) == 1:
+    if local and not has_pipeline:
         decided.setdefault("micro_batch", local)
-    used |= {"activation_checkpoint.mode", "parallelism.pipeline_parallel_schedule"}
+    used = {*_TORCHTITAN, *_TORCHTITAN_WORDS, "model.converters"}
+    used |= {name for name, value in _TORCHTITAN_USED.items() if given.get(name) == value or not is_spread}
     model = "-".join(given[n] for n in ("model.name", "model.flavor") if n in given)
-    ignored = tuple(f"--{n}" for n in given if n not in used and not n.startswith("model."))
+    ignored = tuple(f"--{n}" for n in given if n not in used | {"model.name", "model.flavor"})
     return Launch(
         program="torchtitan", decided=FrozenMap(decided), shape=FrozenMap(numbers), model=model, ignored=ignored
     )
+
+
+_TORCHTITAN_USED = {
+    "activation_checkpoint.selective_ac_option": "op",
+    "parallelism.data_parallel_replicate_degree": "1",
+}
+"""Arguments that are understood where they have this value."""
+
+
+def _word(name: str, given: Mapping[str, str], words: Mapping[str, Any]) -> Any:
+    """What the word after an argument means. Without the argument: the first."""
+    word = given.get(name, next(iter(words))).lower()
+    if word not in words:
+        raise unknown_name(f"value of --{name}", word, words)
+    return words[word]
 
 
 def _megatron_lines(plan: Plan) -> list[str]:
@@ -191,7 +234,10 @@ def _megatron_lines(plan: Plan) -> list[str]:
     ]  # fmt: skip
     lines += ["--sequence-parallel"] if plan.sequence_parallel else []
     lines += [f"--num-virtual-stages-per-pipeline-rank {plan.interleave}"] if plan.interleave > 1 else []
-    lines += {"zero1": ["--use-distributed-optimizer"], "zero3": ["--use-megatron-fsdp"]}.get(plan.sharding, [])
+    lines += ["--use-distributed-optimizer"] if plan.sharding != "none" else []
+    if plan.sharding in ("zero2", "zero3"):
+        strategy = next(name for name, sharding in _FSDP.items() if sharding == plan.sharding)
+        lines += ["--use-megatron-fsdp", f"--data-parallel-sharding-strategy {strategy}"]
     lines += {
         "full": ["--recompute-granularity full --recompute-method uniform --recompute-num-layers 1"],
         "selective": ["--recompute-granularity selective"],
@@ -201,14 +247,33 @@ def _megatron_lines(plan: Plan) -> list[str]:
 
 
 def _torchtitan_lines(plan: Plan) -> list[str]:
-    mode = {"none": "none", "full": "full"}.get(plan.recompute, "selective")
-    local = plan.micro_batch * (plan.num_microbatches if plan.pipeline > 1 else 1)
+    if plan.sequence_parallel != (plan.tensor > 1):
+        raise CannotApply(
+            f"torchtitan spreads sequences over every tensor group, and over nothing else; set sequence_parallel to "
+            f"{plan.tensor > 1} at tensor {plan.tensor}"
+        )
+    if plan.schedule == "gpipe" and plan.interleave > 1:
+        raise CannotApply("torchtitan's GPipe runs one chunk per device; set interleave to 1 or take schedule 1f1b")
+    has_pipeline = plan.pipeline > 1
+    schedule = {"gpipe": "GPipe"}.get(plan.schedule, "1F1B" if plan.interleave == 1 else "Interleaved1F1B")
+    mode = {"op": "selective --activation_checkpoint.selective_ac_option=op"}.get(plan.recompute, plan.recompute)
     lines = [
         f"--parallelism.tensor_parallel_degree={plan.tensor}",
         f"--parallelism.pipeline_parallel_degree={plan.pipeline}",
-        f"--parallelism.context_parallel_degree={plan.context}", f"--training.local_batch_size={local}",
+        f"--parallelism.context_parallel_degree={plan.context}",
+        f"--training.local_batch_size={plan.micro_batch * (plan.num_microbatches if has_pipeline else 1)}",
         f"--training.global_batch_size={plan.global_batch}", f"--activation_checkpoint.mode={mode}",
     ]  # fmt: skip
-    lines += ["--parallelism.data_parallel_shard_degree=1"] if plan.sharding == "none" else []
+    if has_pipeline or schedule != "1F1B":
+        lines += [
+            f"--parallelism.pipeline_parallel_schedule={schedule}",
+            f"--parallelism.pipeline_parallel_microbatch_size={plan.micro_batch}",
+        ]
+    if plan.sharding == "none":
+        replicas = f"--parallelism.data_parallel_replicate_degree={plan.data}"
+        lines += ["--parallelism.data_parallel_shard_degree=1", replicas]
+    else:
+        policy = {"zero2": "never", "zero3": "always"}[plan.sharding]
+        lines += [f"--parallelism.fsdp_reshard_after_forward={policy}"]
     lines += [f"--parallelism.expert_parallel_degree={plan.expert}"] if plan.expert > 1 else []
     return [*lines, *(["--model.converters=float8"] if plan.precision == "fp8" else [])]

@@ -1,7 +1,7 @@
 """The plans that a search may choose from: allowed values per decision, narrowed by techniques."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
@@ -18,13 +18,16 @@ FIELDS = tuple(f.name for f in fields(Plan))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSpace:
-    """`choices`: decision to the values it may take; a decision that is not named takes its usual values."""
+    """choices: decision to the values it takes; a decision that is not named takes its usual values. possible: decision
+    to the values that what runs the plan can be told.
+    """
 
     choices: FrozenMap[str, tuple[Any, ...]] = field(default_factory=FrozenMap)
+    possible: FrozenMap[str, tuple[Any, ...]] = field(default_factory=FrozenMap)
 
     def narrow(self, **allowed: Iterable[Any]) -> "PlanSpace":
         """This space with each named decision held to the given values. Raises CannotApply where none is left."""
-        out = dict(self.choices)
+        out = {**self.possible, **self.choices}
         for name, values in allowed.items():
             if name not in FIELDS:
                 raise unknown_name("decision of a plan", name, FIELDS)
@@ -33,7 +36,18 @@ class PlanSpace:
             if not left:
                 raise CannotApply(f"{name} cannot be one of {list(wanted)}: it is already held to {list(out[name])}")
             out[name] = left
-        return PlanSpace(choices=FrozenMap(out))
+        held = {name: values for name, values in out.items() if name in allowed or name in self.choices}
+        return replace(self, choices=FrozenMap(held))
+
+    def within(self, **possible: Iterable[Any]) -> "PlanSpace":
+        """This space without other values of the named decisions. Raises CannotApply where one is held to another."""
+        narrow = self.narrow(**{name: values for name, values in possible.items() if name in self.choices})
+        return replace(narrow, possible=FrozenMap({name: tuple(values) for name, values in possible.items()}))
+
+    def values(self, name: str, usual: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The values of a decision: those it is held to, or the usual ones among the possible, or all possible ones."""
+        possible = self.possible.get(name, usual)
+        return self.choices.get(name) or tuple(value for value in usual if value in possible) or possible
 
 
 def powers_of_two(most: int) -> tuple[int, ...]:
@@ -87,21 +101,21 @@ def training_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> 
         "recompute": ("none", *(("selective",) if shape.has_scores else ()), "op", "full"),
         "precision": ("bf16",), "schedule": ("1f1b",), "offload_optimizer": (False,),
     }  # fmt: skip
-    allowed = {**usual, **space.choices}
+    allowed = {name: space.values(name, values) for name, values in usual.items()}
     rows: list[tuple[Any, ...]] = []
     for tensor, pipeline, context, expert, micro_batch in product(*(allowed[name] for name in _DEGREES)):
         data, rest = divmod(machine.num_devices, tensor * pipeline * context)
-        if rest or not data or data % expert or data not in space.choices.get("data", (data,)):
+        if rest or not data or data % expert or data not in space.values("data", (data,)):
             continue
         num_microbatches, rest = divmod(shape.batch, data * micro_batch)
         if rest or not num_microbatches:
             continue
         may_gather = pipeline == 1 and data * context > 1
         others = (
-            space.choices.get("sequence_parallel", (tensor > 1,)),
-            (1,) if pipeline == 1 else space.choices.get("interleave", _chunks(shape, pipeline, num_microbatches)),
+            space.values("sequence_parallel", (tensor > 1,)),
+            (1,) if pipeline == 1 else space.values("interleave", _chunks(shape, pipeline, num_microbatches)),
             (micro_batch,), (num_microbatches,),
-            space.choices.get("sharding", ("zero1", "zero3") if may_gather else ("zero1",)),
+            space.values("sharding", ("zero1", "zero3") if may_gather else ("zero1",)),
             allowed["recompute"], allowed["precision"], allowed["schedule"], allowed["offload_optimizer"],
         )  # fmt: skip
         rows += [(tensor, pipeline, data, context, expert, *rest_of) for rest_of in product(*others)]
