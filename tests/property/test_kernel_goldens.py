@@ -45,6 +45,13 @@ def tables() -> dict[str, OpTable]:
             "grouped_matmul", groups=[8, 64, 128], m=[1, 300, 40000], n=[1024, 2048, 3000], k=[2048, 700, 4096], **half
         ),
         "prefill": attention(batch=[1, 3], q_len=[100, 4096], kv_len=[1000, 4096], window=[0, 1000], page_size=[16, 0]),
+        "split batched matmul": OpTable.of(
+            "matmul", batch=[3, 8], b_is_weight=False, m=64, n=[64, 96], k=16384, **half
+        ),
+        "short prefill": attention(batch=64, q_heads=[32, 8], q_len=[137, 200], kv_len=[137, 300]),
+        "prefill beyond the cache": attention(
+            batch=64, q_heads=128, kv_heads=2, q_len=[64, 256], kv_len=16384, window=64
+        ),
         "decode": attention(batch=[1, 64, 5], kv_len=[3000, 500, 100000], window=[0, 0, 4096], page_size=[16, 0, 64]),
         "backward": attention(batch=2, q_len=2048, kv_len=2048, is_causal=[True, False], is_backward=True),
     }
