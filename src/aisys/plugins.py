@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,6 +120,13 @@ def technique_classes() -> dict[str, str]:
         for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
             found[name] = stem
     return found
+
+
+def outside_files() -> tuple[Path, ...]:
+    """The files of the modules that outside packages name as plug-ins, in order."""
+    modules = {point.module for kind in KINDS for point in _outside(kind).values()}
+    found = (find_spec(module) for module in sorted(modules))
+    return tuple(Path(spec.origin) for spec in found if spec and spec.has_location and spec.origin)
 
 
 def _own(kind: str) -> Mapping[str, Path]:

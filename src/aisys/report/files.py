@@ -13,11 +13,11 @@ PARTIAL = ".partial"
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path, ...]:
     """Write each entry of `contents` (file name to text or bytes) into `folder`, replacing older files of those names.
 
-    Every file is first written beside its place and renamed when all are complete.
+    Every file is first written beside its place, under a name of this process, and renamed when all are complete.
     Raises BadInput, in one sentence and with nothing new left behind, where the folder cannot be written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    partial = {folder / name: folder / f"{name}{PARTIAL}" for name in contents}
+    partial = {folder / name: folder / f"{name}.{os.getpid()}{PARTIAL}" for name in contents}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for (target, draft), content in zip(partial.items(), contents.values(), strict=True):
@@ -27,12 +27,13 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path
         for target, draft in partial.items():
             os.replace(draft, target)
     except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(f"cannot write to {folder} ({reason}); give another folder with --out") from None
+    finally:  # a draft is left, and a new folder empty, only where this did not come to its end
         for draft in partial.values():
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
-        reason = error.strerror or type(error).__name__
-        raise BadInput(f"cannot write to {folder} ({reason}); give another folder with --out") from None
     return tuple(partial)
