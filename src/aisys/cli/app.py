@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -80,27 +81,48 @@ for name, function, line in COMMANDS:
 
 def main() -> None:
     """Run one command. What a user can cause ends as one sentence on stderr and an exit code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open until the end
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    code, sentence = _outcome()
+    try:
+        sys.stderr.write(f"aisys: {sentence}\n" if sentence else "")
+    except OSError:
+        _drop(sys.stderr)
+    raise SystemExit(code)
+
+
+def _outcome() -> tuple[int, str]:
+    """The exit code of the command in `sys.argv`, and what stderr has to say about it."""
     from aisys.errors import AisysError
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
     try:
         code = app(args=sys.argv[1:] or ["--help"], prog_name="aisys", standalone_mode=False)
         sys.stdout.flush()
     except AisysError as error:
-        sys.stderr.write(f"aisys: {' '.join(str(error).split())}\n")
-        code = error.exit_code
+        return error.exit_code, " ".join(str(error).split())
     except _USAGE as error:
-        sys.stderr.write(f"aisys: {_usage(error)}\n")
-        code = BAD_INPUT
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        return BAD_INPUT, _usage(error)
+    except (BrokenPipeError, SystemExit):  # whoever read our output has seen enough; Rich exits
+        _drop(sys.stdout)
+        return 0, ""
+    except OSError as error:
+        _drop(sys.stdout)
+        return BAD_INPUT, f"cannot read or write {error.filename or 'the output'} ({error.strerror or error})"
+    except MemoryError:
+        return BAD_INPUT, "this needs more memory than there is; ask for less at a time"
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("aisys: stopped\n")
-        code = STOPPED
-    raise SystemExit(code if isinstance(code, int) else 0)
+        return STOPPED, "stopped"
+    return code if isinstance(code, int) else 0, ""
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream that cannot be written still holds, and all that follows, to nowhere."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: Exception) -> str:

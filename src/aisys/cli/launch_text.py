@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aisys.errors import BadInput
+from aisys.user_file import user_text
 
 MAX_BYTES = 1_000_000
 
@@ -22,12 +23,10 @@ def launch_text(source: str) -> str:
         return source
     path = Path(source)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BadInput(f"{path}: larger than {MAX_BYTES:,} bytes; give a launch script or a TOML file")
-        text = path.read_text(encoding="utf-8")
+        text = user_text(path, most_bytes=MAX_BYTES, wanted="give a launch script or a TOML file")
         if path.suffix == ".toml":
             return " ".join(_entries(tomllib.loads(text)))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: cannot be read ({error}); give a launch script or a TOML file") from None
     return re.sub(r"(?m)(^|\s)#.*$", "", text.replace("\\\n", " ")).replace("\n", " ")
 

@@ -17,6 +17,7 @@ from aisys.errors import AisysError, BadInput, CannotApply, DoesNotFit, unknown_
 from aisys.report import Frontier
 from aisys.report.store import document
 from aisys.search import Watch
+from aisys.user_file import user_text
 
 MAX_BYTES, MAX_POINTS = 1_000_000, 10_000
 _WORDS = {"workload": "", "machine": "", "for": "train", "precision": "", "framework": "", "tier": "analytic"}
@@ -60,11 +61,7 @@ def read_study(file: Path) -> list[tuple[dict[str, Any], Request]]:
 
 def _state(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise BadInput(f"{file}: larger than {MAX_BYTES:,} bytes; give a study")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); give a TOML file") from None
+        return tomllib.loads(user_text(file, most_bytes=MAX_BYTES, wanted="give a study in TOML"))
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{file}: is not a TOML file ({str(error)[:120]})") from None
 

@@ -15,8 +15,10 @@ from aisys.frozen import FrozenMap
 from aisys.ir.dtype import DTYPES, DType
 from aisys.ir.graph import Block, Graph, Op, Segment, Tensor
 from aisys.ir.record import NUM_BLOCKS, AccessRecord, BlockTraffic, Phase, Stream
+from aisys.user_file import user_text
 
 FORMAT = "aisys.graph/1"
+MAX_BYTES = 256_000_000
 _TRAFFIC = np.dtype([("source", "<i4"), ("destination", "<i4"), ("num_bytes", "<i8")])
 
 
@@ -40,7 +42,7 @@ def save(graph: Graph, path: Path) -> None:
 def load(path: Path) -> Graph:
     """The graph that `save` wrote to `path`. Raises BadInput for any other file."""
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(user_text(path, most_bytes=MAX_BYTES, wanted="give a saved graph"))
         if document.get("format") != FORMAT:
             raise BadInput(f"{path}: format is {document.get('format')!r}, expected {FORMAT!r}")
         blocks = [_block_in(b) for b in document["blocks"]]
@@ -48,7 +50,7 @@ def load(path: Path) -> Graph:
             name=document["name"], shared=frozenset(document["shared"]), attributes=FrozenMap(document["attributes"]),
             segments=tuple(Segment(blocks[i], int(repeat)) for i, repeat in document["segments"]),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: not a saved graph ({type(error).__name__}: {error})") from error
 
 

@@ -12,6 +12,7 @@ from aisys.frozen import FrozenMap
 from aisys.plan import Plan
 from aisys.report.types import Frontier, Measurement, OpLine, Report
 from aisys.units import Sourced
+from aisys.user_file import user_text
 
 FORMAT = 1
 RUN_FILE = "run.json"
@@ -74,14 +75,10 @@ def load_run(path: Path) -> Frontier:
     """
     file = path / RUN_FILE if path.is_dir() else path
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise BadInput(f"{file}: larger than {MAX_BYTES:,} bytes; give a run file that aisys plan wrote")
-        state = json.loads(file.read_text(encoding="utf-8"))
+        state = json.loads(user_text(file, most_bytes=MAX_BYTES, wanted="give a folder that aisys plan wrote"))
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise BadInput(f"{file}: is not a run file of format {FORMAT}; give one that aisys plan wrote")
         return _frontier(state)
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); give a folder that aisys plan wrote") from None
     except AisysError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
