@@ -137,7 +137,7 @@ def test_the_digest_of_the_code_covers_catalogues_and_changes_with_them(tmp_path
     (package / "__init__.py").write_text("")
     catalogue = package / "machine" / "a.toml"
     catalogue.write_text("clock_hz = 1e9")
-    monkeypatch.setattr(store_room.aisys, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(store_room.plugins, "__file__", str(package / "__init__.py"))
     before = store_room.code_digest.__wrapped__()
     assert before == store_room.code_digest.__wrapped__()
     catalogue.write_text("clock_hz = 2e9")

@@ -1,5 +1,6 @@
 """Output that cannot be written, as a shell gives it to a command: full, closed, or read by one who leaves early."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,14 @@ def test_a_file_that_cannot_be_what_is_asked_for_is_not_read(words: str, file: s
             sparse.truncate(10**10)
     ended = aisys(*(word.format(path) for word in words.split()))
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended.err
+
+
+def test_a_file_that_is_no_regular_file_is_not_replaced(tmp_path: Path, aisys: Any) -> None:
+    table, pipe = tmp_path / "mine.csv", tmp_path / "pipe"
+    header = "# table: gemm\n# kind: measured\n# source: ours\ndevice,dtype,m,n,k,us\n"
+    table.write_text(header + "h100-sxm,bf16,4096,4096,4096,190\n")
+    os.mkfifo(pipe)
+    ended = aisys("validate", str(table), "--rows", str(pipe))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.csv", "pipe"]

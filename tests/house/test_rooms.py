@@ -11,8 +11,9 @@ import aisys
 
 SOURCE = Path(aisys.__file__).parent
 ROOMS = (
-    "errors", "units", "frozen", "user_file", "plugins", "ir", "kernel", "workload", "machine", "collective", "dram", "cost", "plan",
-    "technique", "sim", "lower", "report", "search", "validate", "measure", "rtl", "study", "testing", "web", "cli",
+    "errors", "units", "frozen", "user_file", "plugins", "ir", "kernel", "workload", "machine", "collective", "dram",
+    "cost", "plan", "technique", "sim", "lower", "report", "search", "validate", "measure", "rtl", "study", "testing",
+    "web", "cli",
 )  # fmt: skip
 """In import order: a room imports itself and those before it."""
 

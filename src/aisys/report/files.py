@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from errno import EEXIST
 from pathlib import Path
 
 from aisys.errors import BadInput
@@ -21,8 +22,8 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for (target, draft), content in zip(partial.items(), contents.values(), strict=True):
-            if target.is_dir():
-                raise IsADirectoryError(21, "is a folder", str(target))
+            if target.exists() and not target.is_file():  # a folder, or a device that a rename would replace
+                raise OSError(EEXIST, f"{target.name} is there and no regular file")
             draft.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         for target, draft in partial.items():
             os.replace(draft, target)

@@ -14,7 +14,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-import aisys
 from aisys import plugins
 from aisys.errors import BadInput
 from aisys.lower.step import Steps
@@ -66,7 +65,7 @@ def _key(question: Question, plans: PlanTable) -> str:
 @cache
 def code_digest() -> str:
     """Content hash of the sources and catalogues of AISys and of the modules that its outside plug-ins come from."""
-    package = Path(aisys.__file__).parent
+    package = Path(plugins.__file__).parent
     state = sha256()
     files = [path for path in package.rglob("*") if path.suffix in (".py", ".toml")]
     for path in (*sorted(files), *plugins.outside_files()):
