@@ -6,14 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from aisys.cli.complete import lists
+from aisys.cli.complete import starting
 
 MOST_ALIASES = 3
 """How many names of one thing a person is shown; `--json` holds all."""
 
 WHAT = ("machines", "devices", "links", "workloads", "ops", "techniques", "studies", "tables")
 
-What = Annotated[str, typer.Argument(metavar="WHAT", help=", ".join(WHAT) + ".", autocompletion=lists)]
+
+def _after_tab(incomplete: str) -> list[str]:
+    return starting(WHAT, incomplete)
+
+
+What = Annotated[str, typer.Argument(metavar="WHAT", help=", ".join(WHAT) + ".", autocompletion=_after_tab)]
 Tables = Annotated[
     Path | None, typer.Option("--tables", metavar="DIR", help="Folder of measurement tables; default: AISYS_TABLES.")
 ]
