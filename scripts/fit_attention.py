@@ -8,12 +8,26 @@ those that training runs, too. Intervals and the printed errors come from folds 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-from fitting import Free, bare, changed, fit, interval, summary, tables_folder, unseen, widened, write
+from fitting import (
+    Free,
+    bare,
+    calibrated,
+    changed,
+    fit,
+    interval,
+    summary,
+    tables_folder,
+    unseen,
+    widened,
+    write,
+    write_residuals,
+)  # fmt: skip
 
 from aisys.cost.gpu import attention, limit
-from aisys.machine import load
+from aisys.machine import Gpu, load, residual
 from aisys.units import Kind
 from aisys.validate import transformer_layer
 from aisys.validate.attention import op_table
@@ -34,7 +48,8 @@ FIXED = {
     "attention.block_s": 2e-6, "attention.block_single_s": 2e-6, "attention.block_row_s": 0.0,
     "attention.block_bytes_per_clock": 30.0, "attention.tail": 0.5, "attention.query_copies": 0.0,
     "attention.cached_share": 0.4,
-    "attention.single_s": 0.0, "attention.memory_efficiency": 0.88, "attention.append_efficiency": 0.7,
+    "attention.overlap_loss": 0.0, "attention.retained_share": 0.0, "attention.single_s": 0.0,
+    "attention.memory_efficiency": 0.88, "attention.append_efficiency": 0.7,
     "attention.page_s": 6e-6, "attention.token_s": 1e-9,
     "attention.prefill.max_group": 1, "attention.decode.max_group": 1024,
     "attention.decode.tile_q": 64, "attention.decode.tile_k": 128,
@@ -80,7 +95,8 @@ _DECODE = (
     Free("block_row_s", 2e-8, 1e-9, 3e-7), Free("block_bytes_per_clock", 25, 6, 120),
     Free("memory_efficiency", 0.85, 0.5, 0.97), Free("cached_share", 0.4, 0.1, 1.5),
     Free("combine_s", 2e-6, 1e-7, 1e-5), Free("append_efficiency", 0.5, 0.1, 1.0), Free("token_s", 5e-9, 1e-10, 3e-8),
-    Free("single_s", 3e-7, 1e-8, 1e-5), Free("l2_bytes_per_clock_per_sm", 30, 8, 64),
+    Free("single_s", 3e-7, 1e-8, 1e-5), Free("overlap_loss", 0.1, 1e-3, 0.6), Free("retained_share", 0.1, 1e-3, 1.0),
+    Free("l2_bytes_per_clock_per_sm", 30, 8, 64),
 )  # fmt: skip
 _OWN = {
     "prefill": ("page_s", "compute_efficiency", "block_s"),
@@ -112,7 +128,7 @@ class BoardRows:
         """Predicted seconds of the chosen rows."""
         total = np.zeros(len(self.measured))
         for part in self.parts:
-            total[part.rows] += attention.time(part.ops, changed(self.device, values), "analytic").time_s
+            total[part.rows] += attention.time(part.ops, changed(self.device, values)).time_s
         return total[rows]
 
 
@@ -156,9 +172,37 @@ class Rows:
                 ]  # fmt: skip
         return found
 
+    @property
+    def features(self) -> np.ndarray:
+        """What residuals are learned over."""
+        gpu = self.device.architecture
+        assert isinstance(gpu, Gpu)
+        return attention.features(self.ops, gpu)
+
+    def calibrated(self, guess: np.ndarray) -> np.ndarray:
+        """`guess` of unseen rows, corrected by what other rows of the same formats missed."""
+        out, names, features = guess.copy(), attention.variants(self.ops), self.features
+        for variant in np.unique(names):
+            mine = np.flatnonzero(names == variant)
+            missed = np.log(self.measured[mine] / guess[mine])
+            out[mine] *= calibrated(features[mine], missed, attention.residual_lengths(str(variant)))
+        return out
+
+    def learned(self, values: Mapping[str, float], guess: np.ndarray) -> dict[str, residual.Residual]:
+        """Variant to what `values` leave over, with the interval of unseen rows."""
+        names, better = attention.variants(self.ops), self.calibrated(guess)
+        left = np.log(self.measured / self.predict(values, np.arange(len(guess))))
+        out = {}
+        for variant in np.unique(names):
+            mine = np.flatnonzero(names == variant)
+            one = residual.fit(self.features[mine], left[mine], attention.residual_lengths(str(variant)))
+            low, high = interval(self.measured[mine], better[mine])
+            out[str(variant)] = replace(one, error_low=low, error_high=high)
+        return out
+
     def predict(self, values: Mapping[str, float], rows: np.ndarray) -> np.ndarray:
         """Predicted seconds of the chosen rows."""
-        time_s = attention.time(self.ops.take(rows), changed(self.device, values), "analytic").time_s
+        time_s = attention.time(self.ops.take(rows), changed(self.device, values)).time_s
         return np.maximum(time_s, self.floor[rows])
 
 
@@ -166,38 +210,59 @@ def main() -> None:
     """Fits every generation and writes its files."""
     table = read_table(tables_folder() / "gpu_attention.csv")
     default: dict[str, dict[str, float]] = {}
+    stacked: dict[str, dict[str, float]] = {}
     light: dict[str, dict[str, float]] = {}
-    errors: dict[str, list[np.ndarray]] = {"prefill": [], "decode": []}
+    errors: dict[str, list[np.ndarray]] = {}
     for generation, name in DEVICES.items():
         stacks = sorted({s.split("-")[0] for s in table.take(table.texts("device") == name).texts("stack")})
-        of_stack = {stack: fit_stack(table, generation, stack, errors) for stack in stacks}
+        left: dict[str, dict[str, residual.Residual]] = {}
+        of_stack = {stack: fit_stack(table, generation, stack, errors, left) for stack in stacks}
         chosen = "vllm" if "vllm" in stacks else stacks[0]
         default[generation] = of_stack[chosen]
         light[generation] = limit_interval(table, generation)
         others = {s: plain(generation, default[generation]) | v for s, v in of_stack.items() if s != chosen}
         own = {f"stack.{stack}.{key}": value for stack, values in others.items() for key, value in values.items()}
-        fitted = {**default[generation], **own, **light[generation]}
-        save(generation, structure(generation, default[generation]), f"{SOURCE} ({name}, default {chosen})", fitted)
-    for phase, of_phase in errors.items():
-        print(f"{phase}, pooled over stacks, unseen rows: mape {100 * np.concatenate(of_phase).mean():.1f} %")
-    transfers(table, default, light)
+        stacked[generation] = own
+        fitted = {**default[generation], **own, **light[generation], "attention.has_residual": 1.0}
+        source = f"{SOURCE} ({name}, default {chosen})"
+        save(generation, structure(generation, default[generation]), source, fitted)
+        write_residuals(f"{generation}.attention", source, named(left, chosen))
+    for label, of_label in errors.items():
+        print(f"{label}, pooled over stacks, unseen rows: mape {100 * np.concatenate(of_label).mean():.1f} %")
+    transfers(table, default, stacked, light)
     relatives(default, light)
     layers = read_table(tables_folder() / "llmservingsim_layers.csv")
     for generation in BOARDS:
         fit_board(layers, generation, default["sm80"], light["sm80"])
 
 
-def fit_stack(table: Table, generation: str, stack: str, errors: dict[str, list[np.ndarray]]) -> dict[str, float]:
-    """The constants of one stack; errors on unseen rows are added to `errors`."""
+def named(left: Mapping[str, Mapping[str, residual.Residual]], default: str) -> dict[str, residual.Residual]:
+    """Residuals of every stack by their names; those of the default stack without it."""
+    return {
+        residual.name_of("", variant, "" if stack == default else stack).removeprefix("."): one
+        for stack, variants in left.items() for variant, one in variants.items()
+    }  # fmt: skip
+
+
+def fit_stack(
+    table: Table, generation: str, stack: str, errors: dict[str, list[np.ndarray]],
+    left: dict[str, dict[str, residual.Residual]],
+) -> dict[str, float]:  # fmt: skip
+    """The constants of one stack; errors on unseen rows are added to `errors`, what is left over to `left`."""
     values: dict[str, float] = {}
     for phase in ("prefill", "decode"):
         rows = Rows(table, generation, stack, phase)
         guess = unseen(rows.predict, rows.measured, rows.free())
         print(generation, stack, phase, summary(rows.measured, guess), flush=True)
-        values |= fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
+        found = fit(rows.predict, rows.measured, rows.free(), np.arange(len(rows.measured)))
+        values |= found
+        better = rows.calibrated(guess)
+        print(generation, stack, phase, "calibrated:", summary(rows.measured, better), flush=True)
+        left.setdefault(stack, {}).update(rows.learned(found, guess))
         low, high = interval(rows.measured, guess)
         values |= {f"attention.{phase}.error_low": low, f"attention.{phase}.error_high": high}
-        errors[phase].append(np.abs(guess / rows.measured - 1))
+        errors.setdefault(phase, []).append(np.abs(guess / rows.measured - 1))
+        errors.setdefault(f"{phase} calibrated", []).append(np.abs(better / rows.measured - 1))
     return {**values, **OF_STACK.get(f"{generation} {stack}", OF_STACK.get(stack, {}))}
 
 
@@ -239,14 +304,22 @@ def save(
     write(file, [(STRUCTURE_SOURCE, "assumed", assumed), (source, kind, fitted)])
 
 
-def transfers(table: Table, default: Mapping[str, dict[str, float]], light: Mapping[str, dict[str, float]]) -> None:
+def transfers(
+    table: Table, default: Mapping[str, dict[str, float]], stacked: Mapping[str, dict[str, float]],
+    light: Mapping[str, dict[str, float]],
+) -> None:  # fmt: skip
     """Writes what a generation would be given by the rows of the one before alone; prints how far off that is."""
     for before, generation in (("sm80", "sm90"), ("sm90", "sm100")):
         for phase in ("prefill", "decode"):
-            rows = Rows(table, generation, "", phase)
-            guess = rows.predict(default[before], np.arange(len(rows.measured)))
-            print(f"{before} constants on {generation} {phase}:", summary(rows.measured, guess))
-        values = default[before] | widened(default[before])
+            for stack in ("vllm", "trtllm"):
+                rows = Rows(table, generation, stack, phase)
+                prefix = f"stack.{stack}."
+                own = {k.removeprefix(prefix): v for k, v in stacked[before].items() if k.startswith(prefix)}
+                if len(rows.measured):
+                    guess = rows.predict({**default[before], **own}, np.arange(len(rows.measured)))
+                    print(f"{before} constants on {generation} {stack} {phase}:", summary(rows.measured, guess))
+        values = {**default[before], **stacked[before]}
+        values |= widened(values)
         source = f"{SOURCE}, fitted on {DEVICES[before]} alone"
         save(f"{generation}.transfer", structure(generation, values), source, {**values, **light[before]})
 

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from fit_matmul import FREE, NUM_FOLDS, PAD, PADDED, QUANTISE, RESIDUALS, Rows, numbers_text
-from fitting import Free, changed, fit, interval, summary, tables_folder, unseen, write
+from fit_matmul import FREE, NUM_FOLDS, PAD, PADDED, QUANTISE, Rows
+from fitting import Free, changed, fit, interval, summary, tables_folder, unseen, write, write_residuals
 
-from aisys.cost import residual
 from aisys.cost.gpu import matmul
 from aisys.cost.gpu import stack as stacks
-from aisys.machine import Device, Gpu, load
+from aisys.machine import Device, Gpu, load, residual
 from aisys.units import MICRO
 from aisys.validate import gemm, gemm_energy
 from aisys.validate.table import Table, read_table
@@ -104,7 +103,7 @@ def time_constants(one: Runs) -> tuple[Values, np.ndarray]:
 def _host(one: Runs) -> Values:
     """Medians of short runs by kind of rows; a run is short where the device alone would be done in half the time."""
     rows = one.rows
-    device_s = matmul.time(rows.ops, one.device, "analytic").time_s
+    device_s = matmul.time(rows.ops, one.device).time_s
     m, short = rows.ops["m"], device_s < rows.measured / 2
     kinds = {
         "few": m < gemm_energy.FEW_ROWS,
@@ -203,14 +202,6 @@ def unseen_correction(features: np.ndarray, missed: np.ndarray, shapes: np.ndarr
     return out
 
 
-def write_sampler(generation: str, found: Mapping[str, residual.Residual]) -> None:
-    """The readings' corrections of one generation."""
-    lines = ["[[facts]]", f'source = "{SCRIPT} ({DEVICES[generation]})"', 'kind = "fitted"']
-    for variant, one in found.items():
-        lines += [f"{variant}.{name} = {numbers_text(value)}" for name, value in one.as_dict().items()]
-    (RESIDUALS / f"{generation}.energy.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Fits both generations, and gives the others what is assumed of them."""
     errors = []
@@ -228,7 +219,7 @@ def main() -> None:
             found[one.variant] = sampled.correction
             light |= sampled.light
             errors.append(np.abs(sampled.unseen_watt * guess / (one.watt * one.rows.measured) - 1))
-        write_sampler(generation, found)
+        write_residuals(f"{generation}.energy", f"{SCRIPT} ({name})", found)
         marked = {**values, **of_time, **light, "energy.has_residual": 1.0}
         write(f"{generation}.energy", [(f"{SCRIPT} ({name})", "fitted", marked)])
     print(f"energy of all rows, unseen shapes: mape {100 * np.concatenate(errors).mean():.1f} %")

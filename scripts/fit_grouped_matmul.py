@@ -50,7 +50,7 @@ class Rows:
         self.streams_s = np.zeros(len(self.table))
         for part in found:
             if part.ops.kind == "stream":
-                self.streams_s[part.rows] += stream.time(part.ops, real, "analytic").time_s
+                self.streams_s[part.rows] += stream.time(part.ops, real).time_s
         self.ops = [p.ops for p in found if p.ops.kind == "grouped_matmul"]
         start = {"grouped_matmul.error_low": 1.0, "grouped_matmul.error_high": 1.0}
         self.device: Device = bare(real, start)
@@ -71,7 +71,7 @@ class Rows:
     def predict(self, values: Mapping[str, float], rows: np.ndarray) -> np.ndarray:
         """Predicted seconds of the chosen rows."""
         device = changed(self.device, values)
-        times = [grouped_matmul.time(ops.take(rows), device, "analytic").time_s for ops in self.ops]
+        times = [grouped_matmul.time(ops.take(rows), device).time_s for ops in self.ops]
         return np.asarray(np.sum(times, axis=0) + self.streams_s[rows])
 
 

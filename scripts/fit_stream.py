@@ -128,7 +128,7 @@ class Problem:
         times = []
         for one in self.groups:
             device = changed(one.device, {**self.known.get(one.generation, {}), **values})
-            times.append(stream.time(one.ops, device, "analytic").time_s)
+            times.append(stream.time(one.ops, device).time_s)
         return np.maximum(np.concatenate(times), self.floor())[rows]
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 
 from aisys.cost.gpu.stack import with_constants
 from aisys.frozen import FrozenMap
-from aisys.machine import Device, Gpu
+from aisys.machine import Device, Gpu, residual
 from aisys.units import Kind, Sourced
 
 GENERATION = Path(__file__).parents[1] / "src" / "aisys" / "machine" / "catalog" / "generation"
@@ -132,6 +132,35 @@ def summary(measured: np.ndarray, predicted: np.ndarray) -> str:
     signed = predicted / measured - 1
     ape = 100 * np.abs(signed)
     return f"{len(ape)} rows, mape {ape.mean():.1f} %, median {np.median(ape):.1f} %, bias {100 * signed.mean():+.1f} %"
+
+
+def calibrated(
+    features: np.ndarray, missed: np.ndarray, lengths: np.ndarray, groups: np.ndarray | None = None, num_folds: int = 5
+) -> np.ndarray:
+    """The factor that rows of other groups (by default: other rows) teach for every row; missed: log errors."""
+    groups = np.arange(len(missed)) if groups is None else groups
+    fold = np.random.default_rng(2).permutation(groups.max() + 1)[groups] % num_folds
+    out = np.ones(len(missed))
+    for number in range(num_folds):
+        seen, asked = fold != number, fold == number
+        if seen.sum() >= residual.MIN_ROWS and asked.any():
+            out[asked] = np.exp(residual.fit(features[seen], missed[seen], lengths).log_correction(features[asked]))
+    return out
+
+
+def write_residuals(name: str, source: str, found: Mapping[str, residual.Residual]) -> None:
+    """Writes `<name>.toml` of the residual catalogue: variant to what it teaches."""
+    lines = ["[[facts]]", f'source = "{source}"', 'kind = "fitted"']
+    for variant, one in found.items():
+        key = f'"{variant}"' if not variant.replace("_", "").isalnum() else variant
+        lines += [f"{key}.{field} = {_numbers(value)}" for field, value in one.as_dict().items()]
+    (GENERATION.parent / "residual" / f"{name}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _numbers(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_numbers(item) for item in value)}]"
+    return f"{float(str(value)):.4g}"
 
 
 def write(name: str, groups: Sequence[tuple[str, Kind, Mapping[str, float]]]) -> None:

@@ -47,15 +47,22 @@ def ape(rows: Rows, guess: np.ndarray, chosen: np.ndarray | slice = slice(None))
 HEAD = """## Attention
 
 One op of one layer in vLLM and TensorRT-LLM (A100, H100, B200; 16-bit and fp8). Unseen: 4 folds by row, as the rows
-that are kept apart were drawn. Larger: fitted on the three quarters of least work, asked for the rest. The regression
-is a quadratic in the logarithms of the shape, one per device, stack and phase.
+that are kept apart were drawn. Calibrated: corrected by what other rows of the same stack and format missed, 5 folds by
+row. Larger: fitted on the three quarters of least work, asked for the rest. The regression is a quadratic in the
+logarithms of the shape, one per device, stack and phase.
 
-| figure, MAPE % | unseen | must | aim | rows | larger | regression: unseen | larger | data sheet |
-|---|---|---|---|---|---|---|---|---|"""
+| figure, MAPE % | unseen | calibrated | must | aim | rows | larger | regression: unseen | larger | data sheet |
+|---|---|---|---|---|---|---|---|---|---|"""
 
 DETAIL = """
-| unseen rows of | MAPE % | median % | rows | 90 % interval covers % | width | data-sheet tier's width |
-|---|---|---|---|---|---|---|"""
+| unseen rows of | MAPE % | median % | calibrated % | rows | 90 % interval covers % | width | data-sheet tier's width |
+|---|---|---|---|---|---|---|---|"""
+
+REASON = """
+The large decodes that miss most are vLLM's on H100 (15 % too slow from 256 MB of keys on) and those of TensorRT-LLM 1.0
+on A100, four of which are faster than its memory could deliver their keys: what those runs reused is not known. A cache
+that keeps a part of the keys from one repetition to the next (B200) is modelled, and lowers the data sheet's time, too.
+"""
 
 
 def section() -> str:
@@ -63,16 +70,19 @@ def section() -> str:
     lines, details = [HEAD], [DETAIL]
     every = problems(read_table(tables_folder() / "gpu_attention.csv"))
     for phase, (must, aim) in TARGETS.items():
-        errors: dict[str, list[np.ndarray]] = {k: [] for k in ("unseen", "far", "plain", "plain far", "light")}
+        errors: dict[str, list[np.ndarray]] = {
+            k: [] for k in ("unseen", "better", "far", "plain", "plain far", "light")
+        }
         for name, rows in every:
             if rows.phase == phase:
                 details.append(f"| {name} {phase} | {detail(rows, add_errors(errors, rows))} |")
         e = {name: np.concatenate(parts) for name, parts in errors.items()}
         lines.append(
-            f"| {phase}, pooled over stacks | {e['unseen'].mean():.1f} | {must} | {aim} | {len(e['unseen'])} | "
+            f"| {phase}, pooled over stacks | {e['unseen'].mean():.1f} | {e['better'].mean():.1f} | {must} | {aim} | "
+            f"{len(e['unseen'])} | "
             f"{e['far'].mean():.1f} | {e['plain'].mean():.1f} | {e['plain far'].mean():.1f} | {e['light'].mean():.1f} |"
         )
-    return "\n".join([*lines, *details, "", f"Command: {COMMAND}."])
+    return "\n".join([*lines, *details, REASON, f"Command: {COMMAND}."])
 
 
 def detail(rows: Rows, guess: np.ndarray) -> str:
@@ -81,7 +91,8 @@ def detail(rows: Rows, guess: np.ndarray) -> str:
     coverage, width = checked_interval(rows.measured, guess)
     light = np.quantile(rows.measured / rows.floor, [0.05, 0.95])
     return (
-        f"{errors.mean():.1f} | {np.median(errors):.1f} | {len(guess)} | {100 * coverage:.0f} | {width:.2f} | "
+        f"{errors.mean():.1f} | {np.median(errors):.1f} | {ape(rows, rows.calibrated(guess)).mean():.1f} | "
+        f"{len(guess)} | {100 * coverage:.0f} | {width:.2f} | "
         f"{light[1] - light[0]:.0f}"
     )
 
@@ -95,6 +106,7 @@ def add_errors(errors: dict[str, list[np.ndarray]], rows: Rows) -> np.ndarray:
     for number in range(4):
         plain[fold == number] = regression(features, rows.measured, fold != number, fold == number)
     errors["unseen"].append(ape(rows, guess))
+    errors["better"].append(ape(rows, rows.calibrated(guess)))
     errors["far"].append(ape(rows, rows.predict(fit(rows.predict, rows.measured, rows.free(), seen, 2), far), far))
     errors["plain"].append(ape(rows, plain))
     errors["plain far"].append(ape(rows, regression(features, rows.measured, seen, far), far))

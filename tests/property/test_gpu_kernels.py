@@ -162,3 +162,31 @@ def test_latent_attention_reads_its_keys_once() -> None:
 def test_a_gpu_without_the_format_refuses_in_a_sentence() -> None:
     with pytest.raises(Unsupported, match="has no fp8 arithmetic"):
         cost(attention(math="fp8"), load.device("a100-80-sxm"))
+
+
+@given(tables, st.sampled_from(["h200", "gb200", "l40s", "rtx-pro-6000", "h100-sxm"]))
+def test_no_correction_learned_on_another_device_beats_light(table: OpTable, name: str) -> None:
+    device = load.device(name)
+    light = cost(table, device, tier="limit").time_s
+    for one in ("", "vllm", "trtllm"):
+        priced = cost(table, stack.under(device, one) if one else device, tier="calibrated")
+        assert (priced.time_s >= light).all()
+        assert ((priced.error_low <= 1) & (priced.error_high >= 1)).all()
+
+
+def test_an_interval_widens_away_from_the_device_that_was_measured() -> None:
+    op = attention(batch=8, kv_len=8192, q_heads=8, kv_heads=8, page_size=16)
+    here, there = (cost(op, load.device(name)) for name in ("h100-sxm", "h200"))
+    assert there.error_high[0] > here.error_high[0]
+    assert there.error_low[0] < here.error_low[0]
+
+
+def test_keys_that_a_cache_retains_are_not_read_again() -> None:
+    op = attention(batch=1024, kv_len=2048, q_heads=8, kv_heads=2, page_size=16)
+    device = load.device("b200")
+    key = "attention.decode.retained_share"
+    shares = [Sourced(share, source="test", kind="assumed", key=key) for share in (0.001, 0.5, 1.0)]
+    times = [cost(op, stack.with_constants(device, {key: share})).time_s[0] for share in shares]
+    saved = device.architecture.l2_bytes / float(device.main_memory.bandwidth_bytes_per_s)
+    assert times[0] > times[1] > times[2]
+    assert times[0] - times[2] == pytest.approx(float(saved) / 0.9, rel=0.3)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aisys.cli.complete import devices, ops, tiers
+from aisys.cli.tables import CalibrateWith
 
 if TYPE_CHECKING:
     from aisys.report.op_cost import OpCost
@@ -18,7 +19,10 @@ TierOption = Annotated[str, typer.Option("--tier", help="limit, analytic or cali
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
-def op(kind: Kind, words: Words = None, *, on: On, tier: TierOption = "analytic", json: Json = False) -> None:
+def op(
+    kind: Kind, words: Words = None, *, on: On, tier: TierOption = "analytic",
+    calibrate_with: CalibrateWith = None, json: Json = False,
+) -> None:  # fmt: skip
     """Price one op on one device: time with its 90 % interval, energy, traffic, and what bounds it.
 
     What is left out takes a usual value: batch=1, dtype=bf16; in attention kv_len=q_len, kv_heads=q_heads,
@@ -28,15 +32,21 @@ def op(kind: Kind, words: Words = None, *, on: On, tier: TierOption = "analytic"
 
     - `aisys op matmul m=4096 n=4096 k=4096 dtype=bf16 --on h100-sxm`
     - `aisys op attention q_len=1 kv_len=8192 q_heads=32 kv_heads=8 batch=16 --on b200`
+    - `aisys op matmul m=64 n=4096 k=4096 --on h100-sxm --calibrate-with my-matmuls.csv`
     - `aisys op norm rows=8192 cols=4096 --on a100-80-sxm --json`
     """
     from aisys.cli.op_arguments import read_op
     from aisys.cli.output import emit_json, tier_of
+    from aisys.cli.tables import calibrated_tier
     from aisys.machine import machine
     from aisys.report.op_cost import op_cost
 
-    table = read_op(kind, words or [])
-    result = op_cost(table, machine(on).device, tier=tier_of(tier))
+    table, device = read_op(kind, words or []), machine(on).device
+    if calibrate_with:
+        from aisys.validate import read_calibration
+
+        device = read_calibration(calibrate_with).device(device)
+    result = op_cost(table, device, tier=tier_of(calibrated_tier(tier, calibrate_with)))
     if json:
         emit_json(result.as_dict())
     else:

@@ -7,6 +7,7 @@ import typer
 
 from aisys.cli.complete import devices as complete_machines
 from aisys.cli.complete import tiers, workloads
+from aisys.cli.tables import CalibrateWith
 
 Workload = Annotated[
     str,
@@ -58,8 +59,8 @@ def plan(
     workload: Workload, *, on: On, goal: Goal = "train", batch: Batch = None, tokens: Tokens = None,
     context: Context = None, devices: Devices = None, precision: Precision = "", hold: Hold = None,
     technique: Technique = None, at_most: AtMost = None, from_: From = "", framework: Framework = "",
-    tier: TierOption = "analytic", top: Top = 10, out: Out = None, no_page: NoPage = False, resume: Resume = False,
-    json: Json = False,
+    tier: TierOption = "analytic", calibrate_with: CalibrateWith = None, top: Top = 10, out: Out = None,
+    no_page: NoPage = False, resume: Resume = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Find the best plans of a workload on a machine, and name the constraint that rules out the rest.
 
@@ -72,15 +73,17 @@ def plan(
     - `aisys plan llama-3.1-8b --on dgx-h100 --for train`
     - `aisys plan llama-3.1-70b --on "dgx-h100*8" --for train --tokens 8192 --hold pipeline=4 --hold recompute=none`
     - `aisys plan llama-3.1-70b --on dgx-h100 --for infer --batch 16 --context 8192 --at-most tpot=30ms`
+    - `aisys plan llama-3.1-8b --on dgx-h100 --for train --calibrate-with my-matmuls.csv`
     - `aisys plan ./my-model/config.json --on my-machine.toml --for train --precision fp8 --json`
     - `aisys plan qwen3-32b --on dgx-h100 --from "--tensor-model-parallel-size 8 --micro-batch-size 1"`
     """
     from aisys.cli.plan_answer import Wanted, give
-    from aisys.cli.plan_words import read_request
+    from aisys.cli.plan_words import read_method, read_request
 
     request = read_request(
         {"workload": workload, "machine": on, "goal": goal, "batch": batch, "tokens": tokens, "context": context,
          "devices": devices, "precision": precision, "top": top},
-        hold=hold or (), technique=technique or (), at_most=at_most or (), method=(tier, framework),
+        hold=hold or (), technique=technique or (), at_most=at_most or (),
+        method=read_method(tier, framework, calibrate_with),
     )  # fmt: skip
     give(request, Wanted(out=out, has_files=not no_page, is_json=json, can_resume=resume, launch=from_))

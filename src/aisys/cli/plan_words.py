@@ -1,12 +1,14 @@
 """What a user typed after `aisys plan`, as a request: limits, techniques and held decisions in their written form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from aisys.cli.limits import read_limits
 from aisys.cli.output import tier_of
 from aisys.cli.plan_request import Request
+from aisys.cli.tables import calibrated_tier
 from aisys.errors import BadInput, unknown_name
 from aisys.frozen import FrozenMap
 from aisys.plan import Plan
@@ -16,18 +18,27 @@ from aisys.search import Method
 
 def read_request(
     plain: Mapping[str, Any], *, hold: Sequence[str], technique: Sequence[str], at_most: Sequence[str],
-    method: tuple[str, str],
+    method: Method,
 ) -> Request:  # fmt: skip
-    """The request with the fields of `plain` as they are and the others read. method: tier and framework.
+    """The request with the fields of `plain` as they are and the others read.
 
     Raises BadInput and UnknownName for words that cannot be read.
     """
-    tier, framework = method
     held = (read_held(hold),) if hold else ()
     return Request(
         **plain, techniques=(*(read_technique(word) for word in technique), *held), limits=read_limits(at_most),
-        method=Method(tier=tier_of(tier), framework=framework),
+        method=method,
     )  # fmt: skip
+
+
+def read_method(tier: str, framework: str, calibrate_with: list[Path] | None) -> Method:
+    """How to estimate. Raises BadInput for tables that cannot be read, or that teach nothing."""
+    method = Method(tier=tier_of(calibrated_tier(tier, calibrate_with)), framework=framework)
+    if not calibrate_with:
+        return method
+    from aisys.validate import read_calibration
+
+    return replace(method, calibrate=read_calibration(calibrate_with).machine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aisys.cli.plan_request import Request, answer
-from aisys.cli.plan_words import read_request
+from aisys.cli.plan_words import read_method, read_request
 from aisys.cli.progress import progress_bar
 from aisys.errors import AisysError, BadInput, CannotApply, DoesNotFit, unknown_name
 from aisys.report import Frontier
@@ -74,7 +74,9 @@ def _request(file: Path, state: Mapping[str, Any]) -> Request:
         if not words[name]:
             raise BadInput(f'{file}: {name} is missing; add for example {name} = "..."')
     plain = {"workload": words["workload"], "machine": words["machine"], "goal": words["for"], **counts}
-    return read_request({**plain, "precision": words["precision"]}, **lists, method=(words["tier"], words["framework"]))
+    return read_request(
+        {**plain, "precision": words["precision"]}, **lists, method=read_method(words["tier"], words["framework"], None)
+    )
 
 
 def _typed(file: Path, name: str, value: Any, kind: type, what: str) -> Any:

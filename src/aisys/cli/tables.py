@@ -2,8 +2,25 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from aisys.errors import BadInput, unknown_name
+
+CalibrateWith = Annotated[
+    list[Path] | None,
+    typer.Option("--calibrate-with", metavar="FILE", help="Your own measured table: --tier calibrated learns from it."),
+]
+
+
+def calibrated_tier(tier: str, tables: list[Path] | None) -> str:
+    """The tier that learns from `tables` where there are any. Raises BadInput where the data sheet's was asked for."""
+    if not tables:
+        return tier
+    if tier == "limit":
+        raise BadInput("--calibrate-with is for the calibrated tier; leave out --tier limit")
+    return "calibrated"
 
 
 def tables_folder(given: Path | None) -> Path:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aisys.cli.complete import tiers
+from aisys.cli.tables import CalibrateWith
 
 if TYPE_CHECKING:
     from aisys.validate import Prediction, Result, Table
@@ -14,9 +15,6 @@ TableFile = Annotated[str, typer.Argument(metavar="TABLE", help="A CSV table, or
 TierOption = Annotated[str, typer.Option("--tier", help="limit, analytic or calibrated.", autocompletion=tiers)]
 Constants = Annotated[
     str, typer.Option("--constants", help="fitted, or transfer: from fits that saw no row of the device's generation.")
-]
-Calibration = Annotated[
-    Path | None, typer.Option("--calibrate-with", metavar="FILE", help="Table that the calibrated tier learns from.")
 ]
 Tables = Annotated[
     Path | None, typer.Option("--tables", metavar="DIR", help="Folder of measurement tables; default: AISYS_TABLES.")
@@ -28,7 +26,7 @@ WORST = 5
 
 def validate(
     table: TableFile, *, tier: TierOption = "analytic", constants: Constants = "fitted",
-    calibrate_with: Calibration = None, tables: Tables = None, rows: Rows = None, json: Json = False,
+    calibrate_with: CalibrateWith = None, tables: Tables = None, rows: Rows = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Predict every row of a measurement table and summarise the errors.
 
@@ -39,19 +37,21 @@ def validate(
     **Examples**
 
     - `aisys validate gpu_gemm --tables ./tables`
-    - `aisys validate my-matmuls.csv --tier calibrated --calibrate-with my-other-matmuls.csv`
+    - `aisys validate my-matmuls.csv --calibrate-with my-other-matmuls.csv`
     - `aisys validate training_step.csv --json`
     """
     from aisys.cli.output import emit_json, tier_of
     from aisys.cli.progress import progress_bar
-    from aisys.cli.tables import table_path
+    from aisys.cli.tables import calibrated_tier, table_path
     from aisys.errors import unknown_name
-    from aisys.validate import Options, predict, read_table, summarise
+    from aisys.validate import Options, predict, read_table, summarise, teacher
 
     if constants not in ("fitted", "transfer"):
         raise unknown_name("choice of constants", constants, ("fitted", "transfer"))
     read = read_table(table_path(table, tables))
-    options = Options(constants="transfer" if constants == "transfer" else "fitted", calibration=calibrate_with)
+    tier = calibrated_tier(tier, calibrate_with)
+    learned = teacher(read, tier_of(tier), [table_path(str(one), tables) for one in calibrate_with or ()])
+    options = Options(constants="transfer" if constants == "transfer" else "fitted", calibration=learned)
     with progress_bar(f"predicting {len(read):,} rows", is_shown=not json):
         prediction = predict(read, tier=tier_of(tier), options=options)
     result = summarise(read, prediction, tier=tier)

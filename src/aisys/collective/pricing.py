@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aisys.collective.calibrated import corrected
 from aisys.collective.layout import Rows, Tiers, codes, place, tiers
 from aisys.collective.types import CollectiveCost, Fabric, Floats, Ints, Price
 from aisys.errors import Unsupported, unknown_name
@@ -89,9 +90,14 @@ def default_library(found: Tiers) -> str:
 
 def _library(name: str) -> Any:
     try:
-        return import_module(f"aisys.collective.library.{name}").price
+        price = import_module(f"aisys.collective.library.{name}").price
     except (ImportError, AttributeError):
         raise unknown_name("collective library", name, libraries()) from None
+
+    def priced(rows: Rows, link: Link, network: Link | None) -> Price:
+        return corrected(price(rows, link, network), rows, link, name)
+
+    return priced
 
 
 def _inner_link(found: Tiers, index: int) -> Any:

@@ -1,6 +1,6 @@
 """What is asked: a workload with techniques applied, on a machine, under a framework."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,10 +28,14 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How to estimate: the tier of cost models, and the framework ("" takes the machine's usual one)."""
+    """How to estimate: the tier of cost models, and the framework ("" takes the machine's usual one).
+
+    calibrate: gives a machine what a person's own measurements teach; None takes it as it is.
+    """
 
     tier: Tier = "analytic"
     framework: str = ""
+    calibrate: Callable[[Machine], Machine] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,6 +66,7 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     Raises BadInput for an object that is no technique and for a forward graph without its decode step, CannotApply
     where a technique does not fit.
     """
+    machine = method.calibrate(machine) if method.calibrate else machine
     graphs = [workload] if isinstance(workload, Graph) else [workload.prefill, workload.decode]
     space = PlanSpace()
     for technique in techniques:

@@ -26,8 +26,12 @@ def op_table(table: Table) -> OpTable:
     )  # fmt: skip
 
 
+def work(table: Table) -> Work:
+    """The attention that every row stands for."""
+    return Work(parts=[every(op_table(table))])
+
+
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us, under the constants of the stack that the row names."""
-    work = Work(parts=[every(op_table(table))])
     groups = ("device", "stack", "phase", "kv_dtype")
-    return predict_work(table, work, tier=tier, options=options, group_columns=groups)
+    return predict_work(table, work(table), tier=tier, options=options, group_columns=groups)

@@ -44,7 +44,7 @@ def wired(name: str, num_ranks: int, options: Options, *, num_nodes: int = 1) ->
     if not found.mesh:
         raise BadInput(f"machine {name!r} is one device without links; name a node")
     links = {tier: named_link(link.name, constants=options.constants) for tier, link in found.links.items()}
-    return Wired(found.mesh, FrozenMap(links))
+    return Wired(found.mesh, options.calibration.links(links) if options.calibration else FrozenMap(links))
 
 
 def _node(name: str) -> str:

@@ -5,21 +5,17 @@ int8_wo, int4_wo (weight-only: B is narrow, A and the multiplier have 16 bits). 
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aisys.cost import Tier, cost, residual
-from aisys.cost.gpu import matmul
-from aisys.errors import AisysError, BadInput
+from aisys.cost import Tier
+from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
-from aisys.machine import Device, Gpu, load
-from aisys.units import MICRO
 from aisys.validate.gpu_rows import Work, every, predict_work
 from aisys.validate.prediction import Options, Prediction
-from aisys.validate.table import Table, read_table
+from aisys.validate.table import Table
 
 _OPERANDS = {
     "int8_w8a8": ("int8", "int8", "int8"), "int8": ("int8", "int8", "int8"), "int8_wo": ("bf16", "int8", "bf16"),
@@ -56,41 +52,11 @@ def microseconds(table: Table) -> Table:
     return replace(table, columns=FrozenMap({**table.columns, "us": table.columns["us_median"]}))
 
 
-def calibrate(device: Device, path: Path) -> Device:
-    """`device` with what the gemm table at `path` teaches its calibrated tier, per number format with 8 rows or more.
-
-    Rows of other devices do not count. Raises BadInput where no format of this device has enough rows.
-    """
-    table = microseconds(read_table(path))
-    mine = table.take([_is_named(device, str(name)) for name in table.texts("device")])
-    gpu = device.architecture
-    assert isinstance(gpu, Gpu)
-    if not len(mine):
-        raise BadInput(f"{path}: no row of {device.name}; a calibration table names the device it was measured on")
-    ops = op_table(mine)
-    missed = np.log(mine.numbers("us", above=0.0) * MICRO / cost(ops, device).time_s)
-    features, variants = matmul.features(ops, gpu), matmul.variants(ops)
-    out = device
-    for variant in np.unique(variants):
-        rows = variants == variant
-        if rows.sum() >= residual.MIN_ROWS:
-            learned = residual.fit(features[rows], missed[rows], matmul.RESIDUAL_LENGTHS)
-            out = residual.attached(out, f"matmul.{variant}", learned, f"rows of {device.name} in {path.name}")
-    if out is device:
-        raise BadInput(f"{path}: fewer than {residual.MIN_ROWS} rows of any format of {device.name}; add rows")
-    return out
-
-
-def _is_named(device: Device, name: str) -> bool:
-    try:
-        return load.device(name).name == device.name
-    except AisysError:
-        return False
+def work(table: Table) -> Work:
+    """The matmul that every row stands for."""
+    return Work(parts=[every(op_table(table))])
 
 
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us."""
-    path = options.calibration if tier == "calibrated" else None
-    prepare = None if path is None else lambda device: calibrate(device, path)
-    work = Work(parts=[every(op_table(table))], prepare=prepare)
-    return predict_work(microseconds(table), work, tier=tier, options=options, group_columns=("device", "dtype"))
+    return predict_work(microseconds(table), work(table), tier=tier, options=options, group_columns=("device", "dtype"))

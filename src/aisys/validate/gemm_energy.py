@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aisys.cost import Tier, cost, residual
+from aisys.cost import Tier, cost
 from aisys.cost.gpu import energy, limit, matmul
 from aisys.cost.gpu import stack as stacks
 from aisys.cost.gpu.timing import by_name
 from aisys.errors import AisysError
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
-from aisys.machine import Device, Gpu, load
+from aisys.machine import Device, Gpu, load, residual
 from aisys.units import MICRO
 from aisys.validate.gemm import op_table
 from aisys.validate.prediction import Compared, Floats, Options, Prediction

@@ -52,8 +52,12 @@ def _stream(table: Table) -> OpTable:
     )  # fmt: skip
 
 
+def work(table: Table) -> Work:
+    """The op that every row stands for."""
+    found, unknown = parts(table)
+    return Work(parts=found, skipped=unknown)
+
+
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us."""
-    found, unknown = parts(table)
-    work = Work(parts=found, skipped=unknown)
-    return predict_work(table, work, tier=tier, options=options, group_columns=("device", "op"))
+    return predict_work(table, work(table), tier=tier, options=options, group_columns=("device", "op"))

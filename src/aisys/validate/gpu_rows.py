@@ -1,6 +1,6 @@
 """Prices the rows of a measured table as one or several ops each, on the device and the stack that each row names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +40,7 @@ class Fixed:
 class Work:
     """What the rows of a table stand for: the sum of their parts. skipped: (row, reason) of rows without any.
 
-    devices, stacks: of every row, where the columns of that name do not say it. prepare: what is done to each device
-    before it prices anything (calibration).
+    devices, stacks: of every row, where the columns of that name do not say it.
     """
 
     parts: Sequence[Part]
@@ -49,7 +48,6 @@ class Work:
     skipped: Sequence[tuple[int, str]] = ()
     devices: NDArray[np.str_] | None = None
     stacks: NDArray[np.str_] | None = None
-    prepare: Callable[[Device], Device] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +81,10 @@ def predict_work(
     """
     sums = _Sums(*(np.zeros(len(table)) for _ in range(3)))
     reasons = dict(work.skipped)
-    devices = table.texts("device") if work.devices is None else work.devices
-    stack_of = work.stacks
-    if stack_of is None:
-        stack_of = table.texts("stack") if table.has("stack") else np.full(len(table), "")
+    devices, stack_of = named(table, work)
     for name in np.unique(devices):
         try:
-            device = _gpu(str(name), options)
-            device = work.prepare(device) if work.prepare else device
+            device = options.taught(_gpu(str(name), options))
         except AisysError as error:
             reasons |= {int(row): str(error) for row in np.flatnonzero(devices == name)}
             continue
@@ -110,6 +104,14 @@ def predict_work(
         predicted=sums.time_s / MICRO, measured=measured, low=sums.low_s / MICRO, high=sums.high_s / MICRO,
         skipped=tuple(sorted(reasons.items())), group_columns=group_columns,
     )  # fmt: skip
+
+
+def named(table: Table, work: Work) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Device and stack of every row; "" for no stack."""
+    devices = table.texts("device") if work.devices is None else work.devices
+    if work.stacks is not None:
+        return devices, work.stacks
+    return devices, table.texts("stack") if table.has("stack") else np.full(len(table), "")
 
 
 def _gpu(name: str, options: Options) -> Device:

@@ -1,7 +1,7 @@
 """What a plug-in of this room gives back: its prediction beside the measurement, row for row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,20 +10,33 @@ from numpy.typing import NDArray
 from aisys.cost import Tier
 from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
+from aisys.machine import Device, Link
 from aisys.validate.table import Table
 
 Floats = NDArray[np.float64]
+
+
+class Teacher(Protocol):
+    """Measured tables that correct the prices of the devices and the links that they name."""
+
+    def device(self, device: Device) -> Device: ...
+
+    def links(self, links: Mapping[str, Link]) -> Mapping[str, Link]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How to predict. constants: `transfer` takes those from fits that saw no row of the device's generation.
 
-    calibration: the measured table whose residuals the calibrated tier learns from; None takes the shipped ones.
+    calibration: what a person's own tables teach the calibrated tier; None takes the shipped residuals.
     """
 
     constants: Literal["fitted", "transfer"] = "fitted"
-    calibration: Path | None = None
+    calibration: Teacher | None = None
+
+    def taught(self, device: Device) -> Device:
+        """`device` with what the tables teach, where there are any."""
+        return self.calibration.device(device) if self.calibration else device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -146,9 +146,13 @@ def attention_parts(table: Table, of: Shape, rows: NDArray[np.int64]) -> list[Pa
     return out
 
 
+def work(table: Table) -> Work:
+    """The op that every row stands for."""
+    found, unknown = parts(table)
+    return Work(parts=found, skipped=unknown)
+
+
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us."""
-    found, unknown = parts(table)
     groups = ("device", "model", "kind")
-    work = Work(parts=found, skipped=unknown)
-    return predict_work(table, work, tier=tier, options=options, group_columns=groups)
+    return predict_work(table, work(table), tier=tier, options=options, group_columns=groups)

@@ -98,9 +98,13 @@ def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:
     return found, [(int(row), reason.format(str(names[row]))) for row in unknown]
 
 
+def work(table: Table) -> Work:
+    """The op that every row stands for."""
+    found, unknown = parts(table)
+    return Work(parts=found, skipped=unknown)
+
+
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     """The time of every row in us."""
-    found, unknown = parts(table)
     groups = ("device", "model", "op", "tp")
-    work = Work(parts=found, skipped=unknown)
-    return predict_work(table, work, tier=tier, options=options, group_columns=groups)
+    return predict_work(table, work(table), tier=tier, options=options, group_columns=groups)

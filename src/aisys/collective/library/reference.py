@@ -3,6 +3,7 @@
 from aisys.errors import Unsupported
 from aisys.machine import Link
 from aisys.machine import link as named_link
+from aisys.machine.residual import OWN
 
 REFERENCE = {
     "nvswitch": "nvswitch-h100",
@@ -26,7 +27,7 @@ def constants_of(link: Link, library: str) -> tuple[dict[str, float], frozenset[
     """
     prefix = f"{library}."
     found: dict[str, float] = {k.removeprefix(prefix): v for k, v in link.constants.items() if k.startswith(prefix)}
-    keys = frozenset(value.key for value in link.constants.values() if value.key)
+    keys = frozenset(v.key for k, v in link.constants.items() if v.key and not k.startswith(OWN))
     if not found:
         if link.technology not in REFERENCE:
             raise Unsupported(

@@ -1,6 +1,7 @@
 """GPU cost models: one module per op kind says how long, this file adds the floor, the energy and the interval.
 
-A kind's module has `time(table, device, tier) -> KernelTiming` for the analytic and the calibrated tier.
+A kind's module has `time(table, device) -> KernelTiming`, and for the calibrated tier the names of its kernel
+`variants(table)`, the `features(table, gpu)` that their errors depend on, and `residual_lengths(variant)`.
 """
 
 from dataclasses import replace
@@ -9,6 +10,7 @@ from importlib import import_module
 import numpy as np
 
 from aisys.cost.gpu import energy, interval, limit
+from aisys.cost.gpu.calibrated import corrected
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names
 from aisys.cost.types import CostTable, Tier
 from aisys.errors import Unsupported
@@ -32,7 +34,10 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
     if tier == "limit":
         timing = _light(least, floor, np.where(compute > memory, "compute", "memory"), table, device)
     else:
-        timing = import_module(f"aisys.cost.gpu.{table.kind}").time(table, device, tier)
+        model = import_module(f"aisys.cost.gpu.{table.kind}")
+        timing = model.time(table, device)
+        if tier == "calibrated":
+            timing = corrected(timing, table, device, model)
     timing = replace(timing, time_s=np.maximum(timing.time_s, floor))
     return CostTable(
         time_s=timing.time_s,

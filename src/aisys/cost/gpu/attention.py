@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost.gpu import limit, lookup
+from aisys.cost.gpu.matmul import together, widening
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names, by_name, bytes_per_element
-from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
@@ -31,8 +31,11 @@ FIELDS = (
     "compute_efficiency", "exp_efficiency", "memory_efficiency", "l2_bytes_per_clock_per_sm", "cached_share",
     "tile_q", "tile_k", "max_group", "max_splits", "block_s", "block_single_s", "block_row_s", "block_bytes_per_clock",
     "tail", "launch_s", "single_s", "page_s", "token_s", "append_efficiency", "query_copies", "transpose_s",
-    "combine_s", "error_low", "error_high",
+    "combine_s", "overlap_loss", "retained_share", "error_low", "error_high",
 )  # fmt: skip
+
+_APART = 10.0
+"""Distance in `features` between rows that have nothing in common."""
 
 Columns = dict[str, Floats]
 
@@ -49,12 +52,12 @@ class Kernel:
     blocks: Floats
 
 
-def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
+def time(table: OpTable, device: Device) -> KernelTiming:
     """Time and traffic of every attention op of `table`."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    variants, is_decode = _variants(table)
-    c, keys = lookup.constants(gpu, variants, FIELDS, _chain)
+    names, is_decode = _variants(table)
+    c, keys = lookup.constants(gpu, names, FIELDS, _chain)
     s = _columns(table, gpu)
     if is_decode.all():
         kernel = _decode(s, c, device)
@@ -65,16 +68,39 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     appended = _appended_bytes(s, c)
     append_s = c["page_s"] + c["token_s"] * s["batch"] * s["q_len"]
     append_s = append_s + appended / (_bandwidth(device) * c["append_efficiency"])
-    busy = np.maximum(kernel.compute_s, kernel.memory_s)
+    busy = together(kernel.compute_s, kernel.memory_s, c["overlap_loss"])
     total = c["launch_s"] + busy + kernel.around_s + np.where(s["page_size"] > 0, append_s, 0.0)
     work = np.where(kernel.compute_s > kernel.memory_s, "compute", "memory")
-    least = limit.work(table)
+    least, power = limit.work(table), widening(device)
     return KernelTiming(
         time_s=total, flop=2 * kernel.pairs * s["matmul_width"], math=table["math"], chip_bytes=kernel.chip_bytes,
         dram_bytes=least.read_bytes + least.write_bytes + np.where(s["page_size"] > 0, appended, 0.0),
-        bound=np.where(busy < total / 2, "launch", work), error_low=c["error_low"], error_high=c["error_high"],
-        keys=keys, counts=FrozenMap({"blocks": kernel.blocks}),
+        bound=np.where(busy < total / 2, "launch", work), error_low=c["error_low"] ** power,
+        error_high=c["error_high"] ** power, keys=keys, counts=FrozenMap({"blocks": kernel.blocks}),
     )  # fmt: skip
+
+
+def variants(table: OpTable) -> Names:
+    """The family of kernels of every row: decode.bf16.fp8 is a phase, the multiplier's and the cache's format.
+
+    Kernels for fp16 are those for bf16.
+    """
+    return np.char.replace(_variants(table)[0], "fp16", "bf16")
+
+
+def features(table: OpTable, gpu: Gpu) -> Floats:
+    """What residuals are learned over [rows, 8]: log2 of the extents, and which masks and pages there are."""
+    names = ("batch", "q_len", "kv_len", "q_heads", "kv_heads", "head_dim", "value_dim")
+    windowed, paged = table["window"] > 0, table["page_size"] > 0
+    unlike = _APART * (windowed + 2.0 * ~table["is_causal"] + 4.0 * paged)
+    return np.stack([*(np.log2(table[name].astype(float)) for name in names), unlike], axis=1)
+
+
+def residual_lengths(variant: str) -> Floats:
+    """Distances of `features` over which errors are alike, chosen on unseen rows; no row tells of head widths."""
+    if variant.startswith("decode"):
+        return np.array([1.0, 1.0, 1.5, 4.0, 0.7, 0.5, 0.5, 1.0])
+    return np.array([2.5, 2.5, 2.5, 2.0, 1.5, 0.5, 0.5, 1.0])
 
 
 def _variants(table: OpTable) -> tuple[Names, NDArray[np.bool_]]:
@@ -191,7 +217,7 @@ def _memory_s(s: Columns, c: Columns, chip_bytes: Floats, device: Device, again:
     kv = s["batch"] * np.minimum(s["kv_len"], s["window"] + s["q_len"]) * s["kv_heads"] * s["kv_bytes"]
     moved = kv * s["kv_width"]
     moved = moved + s["batch"] * s["q_len"] * s["q_heads"] * s["q_bytes"] * (s["head_dim"] + s["value_dim"])
-    cached = np.clip(2 - moved / (c["cached_share"] * gpu.l2_bytes), 0.0, 1.0)
+    cached = np.clip(2 - moved / (c["cached_share"] * gpu.l2_bytes), c["retained_share"] * gpu.l2_bytes / moved, 1.0)
     dram = (moved * (1 - cached) + again) / (_bandwidth(device) * c["memory_efficiency"])
     return np.asarray(np.maximum(dram, chip_bytes / (c["l2_bytes_per_clock_per_sm"] * gpu.clock_hz * gpu.num_sm)))
 

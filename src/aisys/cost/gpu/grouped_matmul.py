@@ -9,7 +9,6 @@ import numpy as np
 from aisys.cost.gpu import limit, lookup
 from aisys.cost.gpu.matmul import variants
 from aisys.cost.gpu.timing import Floats, KernelTiming, by_name, bytes_per_element
-from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
@@ -39,7 +38,7 @@ def effective_groups(active: Floats, rows: Floats) -> Floats:
     return np.asarray(high)
 
 
-def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
+def time(table: OpTable, device: Device) -> KernelTiming:
     """Time and traffic of every grouped matmul of `table`."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
@@ -72,6 +71,16 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
         error_low=c["error_low"][:, 0], error_high=c["error_high"][:, 0], keys=keys,
         counts=FrozenMap({"active_groups": active[:, 0]}),
     )  # fmt: skip
+
+
+def features(table: OpTable, gpu: Gpu) -> Floats:
+    """What residuals are learned over [rows, 4]: log2 of experts, rows, columns and depth."""
+    return np.stack([np.log2(table[name].astype(float)) for name in ("groups", "m", "n", "k")], axis=1)
+
+
+def residual_lengths(variant: str) -> Floats:
+    """Distances of `features` over which errors are alike. Source: assumed."""
+    return np.array([2.0, 2.0, 2.0, 2.0])
 
 
 def _chain(variant: str, field: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The data sheet's speed of light: peak flop, compulsory bytes at peak bandwidth, nothing else.
 
-Every byte that an op must read or write moves once: from main memory, except what a streaming op may find or leave in
-the shared cache, which still crosses it. No tier is ever faster.
+Every byte that an op must read or write moves once: from main memory, except what a streaming op or attention may find
+or leave in the shared cache, which still crosses it. No tier is ever faster.
 """
 
 from dataclasses import dataclass
@@ -118,13 +118,12 @@ def _attention(table: OpTable) -> Work:
     stored = np.where(is_latent(table), table["head_dim"], width)
     kv_bytes = batch * seen * kv_heads * stored * bytes_per_element(table["kv_dtype"])
     backward = np.where(table["is_backward"], 1.0, 0.0)
+    read = q_bytes * (table["head_dim"] + 2 * backward * table["value_dim"]) + kv_bytes
+    write = q_bytes * np.where(table["is_backward"], table["head_dim"], table["value_dim"]) + backward * kv_bytes
     return Work(
-        flop=2 * batch * q_heads * scores(table) * width * (1 + 1.5 * backward),
-        read_bytes=q_bytes * (table["head_dim"] + 2 * backward * table["value_dim"]) + kv_bytes,
-        write_bytes=q_bytes * np.where(table["is_backward"], table["head_dim"], table["value_dim"])
-        + backward * kv_bytes,
-        math=table["math"],
-    )
+        flop=2 * batch * q_heads * scores(table) * width * (1 + 1.5 * backward), read_bytes=read, write_bytes=write,
+        math=table["math"], cacheable_bytes=read + write,
+    )  # fmt: skip
 
 
 def _stream(table: OpTable) -> Work:

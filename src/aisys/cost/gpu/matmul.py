@@ -14,8 +14,6 @@ import numpy as np
 
 from aisys.cost.gpu import limit, lookup
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names, by_name, bytes_per_element
-from aisys.cost.residual import of as residual_of
-from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable, dtype
 from aisys.machine import Device, Gpu
@@ -88,7 +86,7 @@ def variants(table: OpTable) -> Names:
     return np.array([known[row] for row in rows], dtype=np.str_)
 
 
-def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
+def time(table: OpTable, device: Device) -> KernelTiming:
     """Time and traffic of every matmul of `table`."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
@@ -113,12 +111,9 @@ def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
     bound = np.where(found["time_s"] < extra, 0, np.where(found["compute"] > found["memory"], 2, 1))
     low, high = (np.choose(bound, [constants[f"{name}_error_{side}"] for name in BOUNDS]) for side in ("low", "high"))
     least = limit.work(table)
-    time_s = found["time_s"] + extra
-    if tier == "calibrated":
-        time_s, low, high = _calibrated(table, names, gpu, (time_s, low, high))
     power = widening(device)
     return KernelTiming(
-        time_s=time_s, flop=least.flop, math=table["math"],
+        time_s=found["time_s"] + extra, flop=least.flop, math=table["math"],
         dram_bytes=least.read_bytes + least.write_bytes, chip_bytes=found["chip_bytes"],
         bound=np.array(BOUNDS)[bound], error_low=low**power, error_high=high**power, keys=keys,
         counts=FrozenMap({"waves": found["waves"]}),
@@ -152,21 +147,9 @@ def features(table: OpTable, gpu: Gpu) -> Floats:
     return np.stack([np.log2(m), np.log2(n), np.log2(k), np.ceil(waves) / np.maximum(waves, 1)], axis=1)
 
 
-RESIDUAL_LENGTHS = np.array([2.0, 3.0, 3.0, 0.2])
-
-
-def _calibrated(
-    table: OpTable, names: Names, gpu: Gpu, analytic: tuple[Floats, Floats, Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """Time and interval with what measured rows taught; as before for variants that no row was measured of."""
-    time_s, low, high = (values.copy() for values in analytic)
-    for name in np.unique(names):
-        found = residual_of(gpu, f"matmul.{name}")
-        if found is not None:
-            mine = np.flatnonzero(names == name)
-            time_s[mine] *= np.exp(found.log_correction(features(table.take(mine), gpu)))
-            low[mine], high[mine] = found.error_low, found.error_high
-    return time_s, low, high
+def residual_lengths(variant: str) -> Floats:
+    """Distances of `features` over which the errors of matmuls are alike, chosen on unseen weight shapes."""
+    return np.array([2.0, 3.0, 3.0, 0.2])
 
 
 def _fastest(r: dict[str, Floats], is_walk: bool, device: Device) -> dict[str, Floats]:
@@ -191,20 +174,20 @@ def _fastest(r: dict[str, Floats], is_walk: bool, device: Device) -> dict[str, F
     memory = moved / (_bandwidth(device) * r["memory_efficiency"])
     partial_s = r["batch"] * r["m"] * r["n"] * (8 / num_sm) / port
     gather = np.where(split > 1, split * partial_s + r["split_s"], 0.0)
-    total = _together(compute, memory, r["overlap_loss"]) + gather
+    total = together(compute, memory, r["overlap_loss"]) + gather
     wrong = (split > 1) & ((r["k"] < split * MIN_K_PER_SPLIT) | (is_walk & (r["m"] > _MAX_ROWS_OF_SPLIT_WALK)))
     total[np.broadcast_to(wrong, total.shape)] = np.inf
     best = np.argmin(total, axis=1)
     index = np.arange(len(best)), best
     clock = _clock_share(r, moved[:, 0], total[index], device)
-    slowed = _together(compute[index] / clock, memory[:, 0], r["overlap_loss"][:, 0])
+    slowed = together(compute[index] / clock, memory[:, 0], r["overlap_loss"][:, 0])
     return {
         "time_s": slowed + gather[index], "compute": compute[index], "memory": memory[:, 0], "waves": waves[index],
         "chip_bytes": (blocks * fill_bytes * depth)[index],
     }  # fmt: skip
 
 
-def _together(compute: Floats, memory: Floats, loss: Floats) -> Floats:
+def together(compute: Floats, memory: Floats, loss: Floats) -> Floats:
     """The time of two parts that overlap: the longer, and up to `loss` more where both take equally long."""
     apart = compute - memory
     return np.asarray((compute + memory + np.sqrt(apart * apart + (4 * loss * loss) * (compute * memory))) / 2)

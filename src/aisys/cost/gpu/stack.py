@@ -6,7 +6,17 @@ from functools import lru_cache
 
 from aisys.frozen import FrozenMap
 from aisys.machine import Device, Gpu
+from aisys.machine.residual import OWN, UNDER
 from aisys.units import Sourced
+
+
+def short_name(stack: str) -> str:
+    """A stack without its version.
+
+    >>> short_name("vLLM-0.24.0")
+    'vllm'
+    """
+    return stack.split("-")[0].lower()
 
 
 @lru_cache(maxsize=256)
@@ -17,9 +27,13 @@ def under(device: Device, stack: str) -> Device:
     """
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    prefix = f"stack.{stack.split('-')[0].lower()}."
+    name = short_name(stack)
+    prefix = f"stack.{name}."
     own = {key.removeprefix(prefix): value for key, value in gpu.constants.items() if key.startswith(prefix)}
-    return with_constants(device, own)
+    if not own and not any(key.startswith(OWN) and f".{name}:" in key for key in gpu.constants):
+        return device
+    mark = f"{UNDER}{name}"
+    return with_constants(device, {**own, mark: Sourced(1.0, source=f"rows of {name}", kind="assumed", key=mark)})
 
 
 def with_constants(device: Device, changed: Mapping[str, Sourced]) -> Device:

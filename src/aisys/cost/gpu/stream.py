@@ -11,7 +11,6 @@ import numpy as np
 
 from aisys.cost.gpu import lookup
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names, bytes_per_element
-from aisys.cost.types import Tier
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device, Gpu
@@ -33,11 +32,11 @@ _ROW_WORDS = ("norm", "softmax", "cross_entropy", "topk")
 """A function whose name holds one of these reduces along its rows."""
 
 
-def time(table: OpTable, device: Device, tier: Tier) -> KernelTiming:
+def time(table: OpTable, device: Device) -> KernelTiming:
     """Time and traffic of every streaming op of `table`."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    c, keys = lookup.constants(gpu, _variants(table), FIELDS, _chain)
+    c, keys = lookup.constants(gpu, variants(table), FIELDS, _chain)
     rows = np.maximum(table["rows"].astype(float), 1)
     moved = table["read_bytes"] + table["write_bytes"]
     threads, steps = _blocks(table, c)
@@ -83,7 +82,19 @@ def _ramp(value: Floats, start: float, end: float) -> Floats:
     return np.asarray(np.clip((value - start) / (end - start), 0.0, 1.0))
 
 
-def _variants(table: OpTable) -> Names:
+def features(table: OpTable, gpu: Gpu) -> Floats:
+    """What residuals are learned over [rows, 3]: log2 of rows, columns and bytes."""
+    moved = table["read_bytes"] + table["write_bytes"]
+    sizes = (table["rows"], table["cols"], moved)
+    return np.stack([np.log2(np.maximum(size.astype(float), 1)) for size in sizes], axis=1)
+
+
+def residual_lengths(variant: str) -> Floats:
+    """Distances of `features` over which errors are alike. Source: assumed."""
+    return np.array([2.0, 2.0, 2.0])
+
+
+def variants(table: OpTable) -> Names:
     """Function and width of every row: kernels for 32-bit numbers are others than those for 16 bits and less."""
     wide = np.isin(table["dtype"], ("fp32", "tf32", "fp64"))
     return np.char.add(table["function"], np.where(wide, ".fp32", ""))
