@@ -41,7 +41,7 @@ OTHERS = """
 |---|---|---|---|---|---|"""
 
 ADA = """
-L40S is priced with constants fitted on RTX 4090 (same chip family, half its rate per clock in bf16; 3 % on unseen
+L40S is priced with constants fitted on RTX 4090 (same chip family, half its rate per clock in bf16; 3.9 % on unseen
 shapes), the energy per operation of RTX PRO 6000 under its power limit (same process), its own data sheet, and two
 assumptions: error correction takes 10 % of the memory's bandwidth, and power at the full clock slows large kernels to
 about 0.78 of the peak. Its 8-bit and 4-bit formats take the step from bf16 that A100 and H100 make."""
