@@ -61,8 +61,8 @@ DETAIL = """
 REASON = """
 Of the large decodes, TensorRT-LLM's miss most (20 to 25 %; vLLM's 7 and 15 %). Four on A100 are faster than its memory
 could deliver their keys, and what those runs reused is not known. On B200, a cache that keeps a part of the keys from
-one repetition to the next is modelled, but the smaller rows cannot tell how much it keeps. Fifteen rows were faster than
-the data sheet's time without such a cache; it now allows for one, which widens the data-sheet tier's interval.
+one repetition to the next is modelled, but the smaller rows cannot tell how much it keeps. Fifteen rows were faster
+than the data sheet's time without such a cache; it now allows for one, which widens the data-sheet tier's interval.
 """
 
 
