@@ -82,3 +82,27 @@ def test_without_a_folder_of_tables_the_answer_says_how_to_give_one(aisys, monke
     ended = aisys("list", "tables")
     assert ended.code == 2
     assert "give --tables DIR or set AISYS_TABLES" in ended.err
+
+
+def test_a_table_of_ones_own_moves_ops_and_plans_towards_it(aisys, tmp_path):
+    plain = json.loads(aisys(*MATMUL, "--json").out)["time_s"]
+    head = "# table: gemm\n# kind: measured\n# source: made up\n# units: us\ndevice,dtype,m,n,k,us\n"
+    shapes = [(m, n) for m in (1024, 2048, 4096, 8192) for n in (2048, 4096, 8192)]
+    lines = []
+    for m, n in shapes:
+        words = ("op", "matmul", f"m={m}", f"n={n}", "k=4096", "--on", "h100-sxm", "--json")
+        lines.append(f"h100-sxm,bf16,{m},{n},4096,{json.loads(aisys(*words).out)['time_s'] * 1.3e6:.6g}")
+    table = tmp_path / "mine.csv"
+    table.write_text(head + "\n".join(lines) + "\n")
+    learned = json.loads(aisys(*MATMUL, "--calibrate-with", str(table), "--json").out)
+    assert learned["tier"] == "calibrated"
+    assert 1.15 < learned["time_s"] / plain < 1.31
+    assert any("mine.csv" in number["source"] for number in learned["numbers"])
+    asked = ("plan", "llama-3.1-8b", "--on", "dgx-h100", "--batch", "16", "--no-page", "--top", "1", "--json")
+    before, after = (json.loads(aisys(*asked, *more).out)["plans"][0]["time_s"]
+                     for more in ((), ("--calibrate-with", str(table))))  # fmt: skip
+    assert 1.05 < after / before < 1.35
+    refused = aisys(*MATMUL, "--tier", "limit", "--calibrate-with", str(table))
+    assert (refused.code, "leave out --tier limit" in refused.err) == (2, True)
+    other = aisys("op", "matmul", "m=1", "n=1", "k=1", "--on", "b200", "--calibrate-with", str(table))
+    assert (other.code, "fewer than 8 rows of any op and format of b200" in other.err) == (2, True)
