@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from fitting import tables_folder
 from scipy.optimize import least_squares
 
+import aisys.lower.sweep  # noqa: F401  compiled schedules: the same times, sooner
 from aisys.lower import framework as frameworks
 from aisys.lower import memory
 from aisys.lower.framework import Framework, framework
@@ -30,7 +32,10 @@ from aisys.validate import Options, Table, read_table
 from aisys.validate import training_step as rows_of
 
 SOURCE = "scripts/fit_training.py on measured/training_step.csv"
-NUM_FOLDS, MAX_EVALUATIONS = 4, 14
+MAX_EVALUATIONS = 8
+UNSEEN = Path(__file__).parents[1] / "benchmarks" / "accuracy" / "training_step_unseen.csv"
+SPREADS = {"megatron-core": 0.004}
+"""Families with a spread of devices, and what it is where no rows differ in their number alone. Assumed."""
 PRIOR_WEIGHT = {"torchtitan": 0.2}
 """How strongly a constant is pulled to its prior, per e-fold, in the unit of one cell's log error; 0.05 elsewhere."""
 FEW_ROWS = 1.5
@@ -68,9 +73,8 @@ FAMILIES: dict[str, tuple[Free, ...]] = {
     ),
     "megatron": _free(("megatron",), compute_factor=(1.06, 0.9, 1.4), stream_factor=(1.0, 0.6, 2.0)),
     "megatron-core": _free(
-        ("megatron-core",), compute_factor=(1.15, 0.9, 1.4), device_spread=(0.004, 0.0005, 0.03),
-        fp8_factor=(1.0, 0.5, 1.6), grouped_factor=(1.0, 0.5, 2.0), grouped_fp8_factor=(1.2, 0.5, 3.0),
-        tensor_overlap=(0.5, 0.05, 1.0), send_overlap=(0.8, 0.05, 1.0),
+        ("megatron-core",), compute_factor=(1.15, 0.9, 1.4), fp8_factor=(1.0, 0.5, 1.6), expert_factor=(1.1, 0.7, 2.0),
+        expert_fp8_factor=(1.3, 0.7, 3.0), tensor_overlap=(0.5, 0.05, 1.0), send_overlap=(0.8, 0.05, 1.0),
     ),
     "torchtitan": (
         *_free(TITAN, compute_factor=(1.15, 0.9, 1.6), fp8_factor=(1.0, 0.5, 2.0)),
@@ -81,6 +85,15 @@ FAMILIES: dict[str, tuple[Free, ...]] = {
 }  # fmt: skip
 """torchtitan's attention is FlashAttention-2 through torch, where the op model was fitted on FlashAttention-3 kernels;
 without a compiler every norm, rotation and gate is a row of kernels."""
+
+
+class Held(NamedTuple):
+    """One row that a fit has not seen: the question, its place, log(measured / predicted), its weight."""
+
+    split: str
+    row: int
+    log: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -145,20 +158,16 @@ class Bench:
         return np.array([self.cases[row].plan.expert for row in self.rows])
 
     @cached_property
-    def weights(self) -> np.ndarray:
-        """Weight of each row: rows of one cell share the weight of one."""
+    def keys(self) -> np.ndarray:
+        """The cell of each row: what it trains and how, whatever the depth, replicas and microbatches."""
         names = ("source", "precision", "tp", "pp", "micro_batch", "recompute")
-        keys = ["/".join(cells) for cells in zip(self.shapes, *map(self.column, names), strict=True)]
-        number = Counter(keys)
-        return np.array([1.0 / number[key] for key in keys])
+        return np.array(["/".join(cells) for cells in zip(self.shapes, *map(self.column, names), strict=True)])
 
     @cached_property
-    def work(self) -> np.ndarray:
-        """Elements of a layer, which order models by size."""
-        graphs = {row: rows_of.graph_of(case.shape, case.framework) for row, case in self.cases.items()}
-        layers = {row: graph.segments[1].block for row, graph in graphs.items()}
-        sizes = {row: sum(t.num_elements for t in layer.tensors_of("weight")) for row, layer in layers.items()}
-        return np.array([sizes[row] for row in self.rows], float)
+    def weights(self) -> np.ndarray:
+        """Weight of each row: rows of one cell share the weight of one."""
+        number = Counter(self.keys.tolist())
+        return np.array([1.0 / number[key] for key in self.keys.tolist()])
 
 
 def bench(family: str, tier: str = "analytic") -> Bench:
@@ -182,67 +191,91 @@ def changed(base: Mapping[str, Framework], free: Sequence[Free], values: Sequenc
     out = dict(base)
     for one, value in zip(free, values, strict=True):
         for name in one.frameworks:
-            number = Sourced(float(value), source=SOURCE, kind="fitted", key=f"{name}.{one.key}")
-            out[name] = replace(out[name], **{one.key: number})
+            out[name] = replace(out[name], **{one.key: _number(name, one.key, value)})
     return out
 
 
-def fit(data: Bench, free: Sequence[Free], chosen: np.ndarray) -> np.ndarray:
-    """The constants of least robust log error on the chosen rows."""
+def with_spread(data: Bench, chosen: np.ndarray) -> dict[str, Framework]:
+    """The frameworks with the spread of devices that cells of several sizes of machine show; as they are where none do.
+
+    A cell's rows differ in replicas alone, so that what grows with sqrt(2 ln N) in log(measured / predicted) is spread.
+    """
+    devices = np.array(data.column("devices"), float)
+    if data.family not in SPREADS or not chosen.any():
+        return dict(data.base)
+    base = {name: replace(of, device_spread=_number(name, "device_spread", 0.0)) for name, of in data.base.items()}
+    off, pace = np.log(data.measured / data.seconds(base, chosen)), np.sqrt(2 * np.log(devices))
+    top = bottom = 0.0
+    for key in set(data.keys[chosen]):
+        rows = chosen & (data.keys == key)
+        apart = pace[rows] - pace[rows].mean()
+        top, bottom = top + float(apart @ off[rows]), bottom + float(apart @ apart)
+    found = max(top / bottom, 0.0) if bottom > 0.1 else SPREADS[data.family]
+    return {name: replace(of, device_spread=_number(name, "device_spread", found)) for name, of in base.items()}
+
+
+def _number(name: str, key: str, value: float) -> Sourced:
+    return Sourced(float(value), source=SOURCE, kind="fitted", key=f"{name}.{key}")
+
+
+def fit(data: Bench, free: Sequence[Free], chosen: np.ndarray) -> dict[str, Framework]:
+    """The frameworks with constants of least robust log error on the chosen rows."""
+    base = with_spread(data, chosen)
     pull = PRIOR_WEIGHT.get(data.family, 0.05)
     low, high, prior = (np.log([getattr(f, n) for f in free]) for n in ("low", "high", "prior"))
     chosen = chosen & data.depth_ends
     weights = np.sqrt(data.weights[chosen])
 
     def errors(x: np.ndarray) -> np.ndarray:
-        off = np.log(data.seconds(changed(data.base, free, np.exp(x)), chosen) / data.measured)[chosen]
+        off = np.log(data.seconds(changed(base, free, np.exp(x)), chosen) / data.measured)[chosen]
         return np.concatenate([np.where(np.isfinite(off), off, 0.0) * weights, pull * (x - prior)])
 
     start = np.clip(prior, low + 1e-3, high - 1e-3)
     found = least_squares(
         errors, start, bounds=(low, high), loss="soft_l1", f_scale=0.05, diff_step=1e-2, max_nfev=MAX_EVALUATIONS
     )
-    return np.exp(found.x)
+    return changed(base, free, np.exp(found.x))
 
 
 def splits(data: Bench) -> dict[str, list[np.ndarray]]:
     """What is held out, by name of the question: masks of the rows that a fit does not see.
 
-    A shape that most rows have is never held out as a whole; its largest microbatches are.
+    A model that most rows have is never held out as a whole; its widest tensor groups and largest microbatches are.
     """
-    number = Counter(data.shapes.tolist())
-    usual = {shape for shape in number if 2 * number[shape] > len(data.rows)}
-    shapes = sorted(set(number) - usual)
-    places = np.array([shapes.index(s) if s in shapes else -1 for s in data.shapes])
-    folds = [(places >= 0) & (places % NUM_FOLDS == fold) for fold in range(NUM_FOLDS)]
+    models = np.array(["/".join(cells) for cells in zip(data.column("model"), data.column("hidden"), strict=True)])
+    sources, (devices, tensor) = data.column("source"), (np.array(data.column(n), int) for n in ("devices", "tp"))
+    usual = np.array([2 * (models == model).sum() > len(models) for model in models])
+    minor = [s for s in sorted(set(sources)) if 2 * (sources == s).sum() < len(sources)]
     micro_batch = np.array([data.cases[row].plan.micro_batch for row in data.rows])
-    busiest = (places < 0) & (micro_batch >= np.median(micro_batch) * 2)
-    tensor, dense = np.array(data.column("tp"), int), data.experts == 1
-    largest = dense & (data.work > np.quantile(np.unique(data.work[dense]), 0.6))
-    widest = dense & (tensor == tensor[dense].max())
-    found = {"shapes": folds, "largest models": [largest], "widest tensor groups": [widest]}
-    found["largest microbatches"] = [busiest]
+    found = {
+        "another model": [(models == model) for model in sorted(set(models[~usual]))],
+        "more devices": [devices > np.median(np.unique(devices))],
+        "another source": [sources == source for source in minor],
+    }
+    if usual.any() and not usual.all():
+        found["wider tensor groups, usual model"] = [usual & (tensor == tensor[usual].max())]
+        found["larger microbatches, usual model"] = [usual & (micro_batch >= 2 * np.median(micro_batch))]
     return {
         name: [mask for mask in masks if mask.any() and data.weights[~mask].sum() >= 3] for name, masks in found.items()
     }
 
 
-def unseen(data: Bench, free: Sequence[Free]) -> tuple[np.ndarray, np.ndarray]:
-    """log(measured / predicted) of rows by fits that have not seen them, over all splits, and their weights."""
-    ratios, weights = [], []
+def unseen(data: Bench, free: Sequence[Free]) -> list[Held]:
+    """Every split's rows by fits that have not seen them."""
+    out = []
     for name, masks in splits(data).items():
-        off, at = [], []
         for held in masks:
-            predicted = data.seconds(changed(data.base, free, fit(data, free, ~held)))
-            off.append(np.log(data.measured / predicted)[held])
-            at.append(data.weights[held])
-        if off:
-            print(f"  unseen {name:22s} {summary(np.concatenate(off), np.concatenate(at))}")
-            ratios += off
-            weights += at
-    if not ratios:
-        return np.zeros(0), np.zeros(0)
-    return np.concatenate(ratios), np.concatenate(weights)
+            off = np.log(data.measured / data.seconds(fit(data, free, ~held)))
+            out += [Held(name, row, off[row], data.weights[row]) for row in np.flatnonzero(held).tolist()]
+        rows = [one for one in out if one.split == name]
+        if rows:
+            print(f"  unseen {name:33s} {summary(*logs_of(rows))}", flush=True)
+    return out
+
+
+def logs_of(rows: Sequence[Held]) -> tuple[np.ndarray, np.ndarray]:
+    """log(measured / predicted) and weights of held-out rows."""
+    return np.array([one.log for one in rows]), np.array([one.weight for one in rows])
 
 
 def interval(logs: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
@@ -281,6 +314,19 @@ def fit_memory(data: Bench) -> tuple[float, float, float]:
     return float(each.mean()), *interval(logs, np.ones(len(logs)))
 
 
+def record(data: Bench, held: Sequence[Held]) -> None:
+    """Put what folds say in the file that docs/accuracy.md is made from."""
+    low, high = interval(*logs_of(held)) if len(held) >= 5 else (np.nan, np.nan)
+    kept = [line for line in UNSEEN.read_text().splitlines()[1:] if line.split(",")[0] != data.family]
+    for split, source in dict.fromkeys((one.split, data.column("source")[one.row]) for one in held):
+        rows = [one for one in held if one.split == split and data.column("source")[one.row] == source]
+        ratio = np.exp([one.log for one in rows])
+        inside = np.mean((ratio >= low) & (ratio <= high))
+        ape, bias = np.abs(1 / ratio - 1).mean(), (1 / ratio - 1).mean()
+        kept.append(f"{data.family},{split},{source},{len(rows)},{ape:.4f},{bias:.4f},{inside:.3f}")
+    UNSEEN.write_text("\n".join(["family,held_out,source,rows,mape,bias,coverage", *sorted(kept)]) + "\n")
+
+
 def summary(logs: np.ndarray, weights: np.ndarray) -> str:
     """MAPE, median and bias of predictions whose log(measured / predicted) is given."""
     off = np.expm1(-logs)
@@ -308,11 +354,12 @@ def fit_family(family: str) -> None:
     """Fit one family, report, and write the files of its frameworks."""
     data, free = bench(family), FAMILIES[family]
     print(f"{family}: {len(data.rows)} rows in {data.weights.sum():.0f} cells")
-    found = fit(data, free, np.ones(len(data.rows), bool))
-    used = changed(data.base, free, found)
+    used = fit(data, free, np.ones(len(data.rows), bool))
     seen = np.log(data.measured / data.seconds(used))
     print(f"  seen                          {summary(seen, data.weights)}")
-    logs, weights = unseen(data, free)
+    held = unseen(data, free)
+    record(data, held)
+    logs, weights = logs_of(held)
     if len(logs) < 5:
         logs, weights = seen, data.weights
     values: dict[str, float] = dict(zip(("error_low", "error_high"), interval(logs, weights), strict=True))
@@ -321,9 +368,10 @@ def fit_family(family: str) -> None:
         names = ("activation_factor", "memory_error_low", "memory_error_high")
         values |= dict(zip(names, fit_memory(replace(data, base=used)), strict=True))
     for name in sorted(data.base):
-        own = {one.key: value for one, value in zip(free, found.tolist(), strict=True) if name in one.frameworks}
+        own = {one.key: float(getattr(used[name], one.key)) for one in free if name in one.frameworks}
+        own |= {"device_spread": float(used[name].device_spread)} if family in SPREADS else {}
         write(name, {**own, **values})
-    print("  " + ", ".join(f"{one.name} {value:.3g}" for one, value in zip(free, found.tolist(), strict=True)))
+        print(f"  {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in own.items()))
     print("  " + ", ".join(f"{key} {value:.3g}" for key, value in values.items()))
 
 

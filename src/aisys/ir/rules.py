@@ -4,7 +4,8 @@ Memory, recomputation, training and every cost model read this one table. Kinds,
 
 matmul           (a, b[, bias]) -> c. Contracts the axes that c lacks. options: math (format of the multiplier;
                  default the dtype of a), fuse and fuse_dim (ops with one label run as one kernel; that extent adds up)
-grouped_matmul   (a, b) -> c. One matmul per index of axis `expert`, which only b and the space hold
+grouped_matmul   (a, b) -> c. One matmul per index of axis `expert`, which only b and the space hold. option:
+                 is_separate, as many matmuls of one shape and no kernel of its own, as the gradient of weights always
 attention        (q, k, v) -> out over axes batch token key head kv_head head_dim value_dim.
                  options: is_causal, window (keys seen; 0: all), page_size (tokens; 0: contiguous), is_backward
 traversal        walks data; carries an AccessRecord
@@ -77,9 +78,7 @@ def _matmul_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     a, b, *bias = op.reads
     dc = gradient_name(op.writes[0])
     is_weight = tensors[b].role == "weight"
-    options = {k: v for k, v in op.options.items() if k != "fuse_dim"}
-    to_input = {**options, "fuse_dim": "k"} if "fuse" in options else options
-    to_weight = {**options, "fuse_dim": "n"} if "fuse" in options else options
+    to_input, to_weight = _fused_along(op, "k"), _fused_along(op, "n")
     ops = []
     if tensors[a].role != "index":
         ops.append(_derived(op, "input_gradient", (dc, b), (gradient_name(a),), to_input))
@@ -88,6 +87,11 @@ def _matmul_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     summed = replace(op, space=tensors[op.writes[0]].axes)
     ops += [_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias]
     return tuple(ops)
+
+
+def _fused_along(op: Op, dim: str) -> dict[str, Option]:
+    """The options of `op`, of which a derived one that runs in one kernel with its like merges along `dim`."""
+    return {**op.options, "fuse_dim": dim} if "fuse" in op.options else dict(op.options)
 
 
 def _derived(
@@ -134,8 +138,9 @@ def _grouped_flop(op: Op) -> int:
 def _grouped_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     a, b, *bias = op.reads
     dc = gradient_name(op.writes[0])
-    to_input = _derived(op, "input_gradient", (dc, b), (gradient_name(a),), op.options)
-    to_weight = _derived(op, "weight_gradient", (a, dc), (gradient_name(b),), op.options, suffix="weight")
+    to_input = _derived(op, "input_gradient", (dc, b), (gradient_name(a),), _fused_along(op, "k"))
+    along_n = _fused_along(op, "n")
+    to_weight = _derived(op, "weight_gradient", (a, dc), (gradient_name(b),), along_n, suffix="weight")
     summed = replace(op, space=FrozenMap({**tensors[op.writes[0]].axes, "expert": op.space["expert"]}))
     sums = (_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
     return (to_input, to_weight, *sums)
@@ -148,10 +153,17 @@ def _grouped_row(op: Op, tensors: Tensors) -> Row:
     for axis in rest:
         in_c = axis in c.axes
         parts["k" if axis in a.axes and axis in b.axes else "m" if axis in a.axes and in_c else "n"] *= op.space[axis]
-    return "grouped_matmul", {
-        "groups": op.space["expert"], **parts, "a_dtype": a.dtype.name, "b_dtype": b.dtype.name,
-        "out_dtype": c.dtype.name, "math": str(op.options.get("math", a.dtype.name)),
+    formats = {
+        "a_dtype": a.dtype.name, "b_dtype": b.dtype.name, "out_dtype": c.dtype.name,
+        "math": str(op.options.get("math", a.dtype.name)),
     }  # fmt: skip
+    groups = op.space["expert"]
+    is_weight_gradient = "expert" in c.axes
+    if is_weight_gradient or op.options.get("is_separate"):
+        rows = "k" if is_weight_gradient else "m"
+        each = {**parts, rows: max(1, parts[rows] // groups)}
+        return "matmul", {"batch": groups, **each, "b_is_weight": True, **formats}
+    return "grouped_matmul", {"groups": groups, **parts, **formats}
 
 
 # ---- attention

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from aisys.cost import Tier, cost
 from aisys.ir import Op, kernels, tables
 from aisys.ir.graph import Tensor
+from aisys.ir.rows import Kernel
 from aisys.lower.communication import Group, transfer_times
 from aisys.machine import Machine
 from aisys.plan import ShardedBlock, Transfer
@@ -20,6 +21,7 @@ COMPUTE = ("matmul", "attention", "grouped_matmul", "stream", "traversal")
 PRODUCTS = ("matmul", "grouped_matmul")
 COMMUNICATION = ("tensor", "context", "expert")
 CATEGORIES = (*COMPUTE, *COMMUNICATION)
+_PRODUCT_OF = np.array([PRODUCTS.index(c) if c in PRODUCTS else -1 for c in CATEGORIES])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,16 +66,16 @@ def price(works: Sequence[BlockWork], machine: Machine, tier: Tier, library: str
     energy, low, high = (np.zeros(len(works)) for _ in range(3))
     keys: set[str] = set()
     flat = [found for i, work in enumerate(works) for found in _kernel_entries(i, work)]
-    for kind, (table, index) in tables([row for _, _, row in flat]).items():
+    for kind, (table, index) in tables([kernel.row for *_, kernel in flat]).items():
         priced = cost(table, machine.device, tier=tier)
-        where = np.array([(e, p) for e, p, row in flat if row[0] == kind]).T
+        where = np.array([(e, p, _category(k)) for e, p, k in flat if k.row[0] == kind]).T
         rows = np.array(index)
         seconds = priced.time_s[rows]
-        np.add.at(time_s, (where[0], where[1], CATEGORIES.index(kind)), seconds)
+        np.add.at(time_s, tuple(where), seconds)
         np.add.at(num_kernels, (where[0], where[1]), 1)
         if kind in PRODUCTS:
             in_fp8 = np.where(np.isin(table["math"][rows], LOW_PRECISION), seconds, 0.0)
-            np.add.at(fp8_s, (where[0], where[1], PRODUCTS.index(kind)), in_fp8)
+            np.add.at(fp8_s, (where[0], where[1], _PRODUCT_OF[where[2]]), in_fp8)
         np.add.at(energy, where[0], priced.energy_joule[rows])
         np.add.at(low, where[0], seconds * priced.error_low[rows])
         np.add.at(high, where[0], seconds * priced.error_high[rows])
@@ -87,11 +89,17 @@ def price(works: Sequence[BlockWork], machine: Machine, tier: Tier, library: str
     )  # fmt: skip
 
 
-def _kernel_entries(entry: int, work: BlockWork) -> list[tuple[int, int, tuple[str, dict[str, object]]]]:
+def _category(kernel: Kernel) -> int:
+    """The place in CATEGORIES of a kernel: products of experts count as such, whatever kernel runs them."""
+    is_expert = kernel.ops[0].kind == "grouped_matmul"
+    return CATEGORIES.index("grouped_matmul" if is_expert else kernel.row[0])
+
+
+def _kernel_entries(entry: int, work: BlockWork) -> list[tuple[int, int, Kernel]]:
     out = []
     for phase in PHASES:
         ops = [s for s in work.block.steps if isinstance(s, Op) and s.phase == phase]
-        out += [(entry, PHASES.index(phase), k.row) for k in kernels(ops, work.tensors)]
+        out += [(entry, PHASES.index(phase), k) for k in kernels(ops, work.tensors)]
     return out
 
 

@@ -24,16 +24,18 @@ class Framework:
     per microbatch that no kernel runs under. step_s: fixed time per step.
     compute_factor: kernels back to back take this many times the sum of their own times (sustained clock, gaps).
     device_spread: relative standard deviation of the speed of devices, the slowest of which sets the pace.
-    stream_factor, attention_factor, fp8_factor, grouped_factor, grouped_fp8_factor: the same beside it for streaming
-    ops, attention, matmuls in fp8, grouped matmuls in 16 bits and in fp8, where the framework's kernels are not those
-    that the cost models were fitted on.
+    stream_factor, attention_factor, fp8_factor, expert_factor, expert_fp8_factor: the same beside it for streaming
+    ops, attention, matmuls in fp8, and products of experts in 16 bits and in fp8, where the framework's kernels are not
+    those that the cost models were fitted on; the last two hold the uneven load of experts too.
     gradient_factor, send_factor: the same for gradient reduction and for sends between stages.
     async_overlap: the share of tensor-parallel transfers beside a weight gradient that runs under matmuls.
     tensor_overlap: the share of the other tensor-parallel transfers that does. send_overlap: the share of a send
     during which the sender computes. gradient_overlap, gather_overlap: the share of gradient reduction and weight
     gathering that may run under compute. slowdown: compute takes this many times as long while communication runs
     under it. reduced_bytes_per_element: width of a gradient while it is reduced.
-    unfused_loss: 1 where the loss is a row of fp32 kernels, 0 where it is one.
+    unfused_loss: 1 where the loss is a row of fp32 kernels, 0 where it is one. whole_recompute: 1 where full
+    recomputation runs a layer to its end, 0 where it stops once backward has all it needs. separate_experts: 1 where
+    experts are matmuls of their own, 0 where a grouped kernel runs them.
     reserved_bytes: device memory outside tensors. activation_factor: activation bytes relative to the saved tensors.
     error_low, error_high, memory_error_low, memory_error_high: the 90 % interval of a step as factors on its time and
     on its peak memory. limit_error_low, limit_error_high: the same on the time of the data-sheet tier.
@@ -52,8 +54,8 @@ class Framework:
     stream_factor: Sourced
     attention_factor: Sourced
     fp8_factor: Sourced
-    grouped_factor: Sourced
-    grouped_fp8_factor: Sourced
+    expert_factor: Sourced
+    expert_fp8_factor: Sourced
     gradient_factor: Sourced
     send_factor: Sourced
     async_overlap: Sourced
@@ -64,6 +66,8 @@ class Framework:
     slowdown: Sourced
     reduced_bytes_per_element: Sourced
     unfused_loss: Sourced
+    whole_recompute: Sourced
+    separate_experts: Sourced
     reserved_bytes: Sourced
     activation_factor: Sourced
     error_low: Sourced
@@ -76,7 +80,8 @@ class Framework:
     def without_losses(self) -> "Framework":
         """A framework that adds nothing to its kernels and hides all that may be hidden: the data-sheet tier's."""
         names = [f.name for f in fields(self) if f.name not in ("name", "collectives")]
-        none = [n for n in names if n.startswith(("host_s", "step_s")) or n in ("device_spread", "unfused_loss")]
+        once = ("device_spread", "unfused_loss", "whole_recompute")
+        none = [n for n in names if n.startswith(("host_s", "step_s")) or n in once]
         one = [n for n in names if n.endswith(("_factor", "_overlap")) or n == "slowdown"]
         memory = ("activation_factor",)
         values = {**dict.fromkeys(none, 0.0), **{n: 1.0 for n in one if n not in memory}}

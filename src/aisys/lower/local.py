@@ -72,7 +72,7 @@ def _factors(framework: Framework) -> Floats:
     """What each category's time is multiplied with."""
     own = {
         "stream": framework.stream_factor, "attention": framework.attention_factor,
-        "grouped_matmul": framework.grouped_factor,
+        "grouped_matmul": framework.expert_factor,
     }  # fmt: skip
     compute = [float(framework.compute_factor) * float(own.get(category, 1.0)) for category in CATEGORIES]
     return np.where(_COMPUTE, compute, 1.0)
@@ -80,8 +80,8 @@ def _factors(framework: Framework) -> Floats:
 
 def _fp8_extra(framework: Framework) -> Floats:
     """What a product in fp8 takes beyond its share at the factor of 16 bits."""
-    fp8 = np.array([framework.fp8_factor, framework.grouped_fp8_factor], float)
-    in_sixteen_bits = np.array([1.0, framework.grouped_factor], float)
+    fp8 = np.array([framework.fp8_factor, framework.expert_fp8_factor], float)
+    in_sixteen_bits = np.array([1.0, framework.expert_factor], float)
     extra: Floats = float(framework.compute_factor) * (fp8 - in_sixteen_bits)
     return extra
 

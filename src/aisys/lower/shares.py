@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aisys.cost import Tier
 from aisys.cost.gpu.stack import with_constants
 from aisys.errors import AisysError
+from aisys.frozen import FrozenMap
 from aisys.ir import Block, Graph
 from aisys.lower.blocks import BlockCosts, BlockWork, price
 from aisys.lower.communication import LIMIT
@@ -30,6 +31,18 @@ DIRECTIONS = ("forward", "backward")
 """backward: recomputation and both kinds of gradients."""
 SHARD_FIELDS = ("precision", "recompute", "tensor", "sequence_parallel", "context", "expert", "micro_batch")
 """The decisions that change what one device computes per microbatch."""
+
+
+class Habits(NamedTuple):
+    """What a framework makes of a graph: the loss as separate kernels, layers that are rerun to their end where all
+    is recomputed, experts as matmuls of their own."""
+
+    has_eager_loss: bool = False
+    reruns_layers: bool = False
+    has_separate_experts: bool = False
+
+
+_NO_HABITS = Habits()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +73,11 @@ class Setting:
     def fabric(self) -> Machine:
         """The machine as its kernels run in this graph: one that trains casts to fp8 by ops of its own."""
         return _casting_apart(self.machine) if self.trains else self.machine
+
+    def variant(self, precision: str, recompute: str) -> Graph:
+        """The graph in a plan's number format, with its recomputation, in the framework's kernels."""
+        habits = (self.used.unfused_loss, self.used.whole_recompute, self.used.separate_experts)
+        return variant(self.graph, precision, recompute, Habits(*(bool(habit) for habit in habits)))
 
     @property
     def library(self) -> str:
@@ -176,8 +194,7 @@ class Shop:
             self.known.append(share)
 
     def _shard(self, choice: Mapping[str, Any]) -> tuple[tuple[ShardedBlock, ...], list[BlockWork]]:
-        is_unfused = bool(self.setting.used.unfused_loss)
-        graph = variant(self.setting.graph, choice["precision"], choice["recompute"], has_eager_loss=is_unfused)
+        graph = self.setting.variant(choice["precision"], choice["recompute"])
         degrees = Degrees(**{name: choice[name] for name in SHARD_FIELDS[2:]})
         plan = Plan(tensor=degrees.tensor, context=degrees.context, data=degrees.expert, expert=degrees.expert)
         where = groups(plan, self.setting.machine)
@@ -202,13 +219,24 @@ def _casting_apart(machine: Machine) -> Machine:
 
 
 @lru_cache(maxsize=64)
-def variant(graph: Graph, precision: str, recompute: str, *, has_eager_loss: bool = False) -> Graph:
+def variant(graph: Graph, precision: str, recompute: str, habits: Habits = _NO_HABITS) -> Graph:
     """A training graph with the number format and recomputation of a plan; a forward graph as it is."""
     if not any(block.saved for block in graph.blocks):
         return graph
-    if has_eager_loss and any(op.kind == "cross_entropy" for block in graph.blocks for op in block.ops):
+    if habits.has_separate_experts:
+        graph = graph.map_blocks({block: _with_separate_experts(block) for block in graph.blocks})
+    if habits.has_eager_loss and any(op.kind == "cross_entropy" for block in graph.blocks for op in block.ops):
         graph = EagerLoss().apply(graph)
-    return Recompute(mode=recompute).apply(NumberFormat(precision=precision).apply(graph))
+    again = Recompute(mode=recompute, stops_early=not habits.reruns_layers)
+    return again.apply(NumberFormat(precision=precision).apply(graph))
+
+
+def _with_separate_experts(block: Block) -> Block:
+    separate = [
+        replace(op, options=FrozenMap({**op.options, "is_separate": True})) if op.kind == "grouped_matmul" else op
+        for op in block.ops
+    ]
+    return replace(block, ops=tuple(separate))
 
 
 def _shares(sharded: Sequence[ShardedBlock], costs: BlockCosts, rows: slice) -> Shares:

@@ -13,7 +13,7 @@ from aisys.lower.communication import places, seconds
 from aisys.lower.local import Priced, block_times, both, slowest
 from aisys.lower.offload import offload_s
 from aisys.lower.shares import Setting, Stacked
-from aisys.lower.tail import Traffic, gradient_s, optimizer_s, windows
+from aisys.lower.tail import Traffic, gradient_s, optimizer, windows
 from aisys.plan import PlanTable
 from aisys.plan.stages import block_counts
 
@@ -105,7 +105,7 @@ class _Assembly:
         sends = self._send_s()
         blocked = sends * (1.0 - float(framework.send_overlap))
         forward, backward = both(on_device, on_host, framework) + self._sent(blocked)
-        gradients, optimizer = self._gradients(forward, backward), self._optimizer()
+        gradients, (update, update_joule) = self._gradients(forward, backward), self._optimizer()
         held = memory.Held(
             state_bytes=self.state, saved_bytes=self.of("saved_bytes"), working_bytes=self.of("working_bytes"),
             elements=self.elements.sum(-1), has_master=_has_master(self.setting.graph),
@@ -115,10 +115,10 @@ class _Assembly:
         return Stages(
             plans=self.plans, forward_s=forward, backward_s=backward,
             send_s=np.repeat((sends - blocked)[:, None], self.p * self.v, 1),
-            gradients_s=gradients, optimizer_s=optimizer, saved_bytes=self._sum(held.saved_bytes),
+            gradients_s=gradients, optimizer_s=update, saved_bytes=self._sum(held.saved_bytes),
             memory_bytes=memory.device_bytes(self.plans, self.counts, held, framework),
-            breakdown_s=self._breakdown(parts, waits.sum(0), host, (gradients, optimizer)),
-            active_joule=self._active_joule(),
+            breakdown_s=self._breakdown(parts, waits.sum(0), host, (gradients, update)),
+            active_joule=self._active_joule(update_joule),
         )  # fmt: skip
 
     def _sent(self, blocked: Floats) -> Floats:
@@ -206,25 +206,28 @@ class _Assembly:
         size: Floats = self.of("once_bytes") @ self.per_stage.T
         return seconds("all_reduce", size, self.where["tensor"], self.setting.machine, self.library)
 
-    def _optimizer(self) -> Floats:
-        """The update of the weights: array [plans, stages]."""
+    def _optimizer(self) -> tuple[Floats, Floats]:
+        """The update of the weights: seconds, and joule of one device beyond idling, arrays [plans, stages]. What a
+        host's update takes beyond idling is not known."""
         setting = self.setting
         local = np.einsum("gbrk,sb->gsrk", self.state, self.per_stage) / memory.state_ways(self.plans)[:, None, 2:3]
         read, written = local.sum((2, 3)) - local[:, :, 0].sum(-1), local.sum((2, 3)) - local[:, :, 1].sum(-1)
-        update = optimizer_s(setting.machine, setting.used, np.stack([read, written], axis=2), setting.tier)
+        update, joule = optimizer(setting.machine, setting.used, np.stack([read, written], axis=2), setting.tier)
         rows = np.flatnonzero(self.plans["offload_optimizer"])
         if len(rows):
             update[rows] = float(setting.used.step_s) + offload_s(
                 setting.machine, local[rows, :, 1].sum(-1), local[rows, :, 0].sum(-1), local[rows, :, 2].sum(-1)
             )
-        return update
+            joule[rows] = 0.0
+        return update, joule
 
     def _tied_s(self) -> Floats:
-        """Embeddings that the first and the last stage share: their gradients are added up between the two."""
+        """Embeddings that the first and the last stage share: their gradients are added up between the two, which moves
+        each byte once either way."""
         if self.p == 1 or not self.setting.graph.shared:
             return np.zeros(len(self.plans))
         size = self.of("shared_elements")[:, 0] * self._reduced_bytes
-        return 2.0 * seconds("send_recv", size, self.where["pipeline"], self.setting.machine, self.library)
+        return seconds("send_recv", size, self.where["pipeline"], self.setting.machine, self.library)
 
     def _breakdown(self, parts: Floats, waits: Floats, host: Floats, tail: tuple[Floats, Floats]) -> Floats:
         out = np.zeros((len(self.plans), self.p, len(PARTS)))
@@ -235,9 +238,9 @@ class _Assembly:
         out[:, :, PARTS.index("gradients")], out[:, :, PARTS.index("optimizer")] = tail
         return out
 
-    def _active_joule(self) -> Floats:
+    def _active_joule(self, update_joule: Floats) -> Floats:
         replicas = self.plans["tensor"] * self.plans["data"] * self.plans["context"]
         kernels_s = self.of("time_s")[..., : len(COMPUTE)].sum((-2, -1))
         active = self.of("energy_joule") - float(self.setting.machine.device.idle_watt) * kernels_s
-        total: Floats = active @ self.per_stage.sum(0) * self.m * replicas
+        total: Floats = (active @ self.per_stage.sum(0) * self.m + update_joule.sum(1)) * replicas
         return total

@@ -71,8 +71,11 @@ def gradient_s(
     return late + exposed(gather_s, under.forward_s, float(framework.gather_overlap))
 
 
-def optimizer_s(machine: Machine, framework: Framework, touched_bytes: Floats, tier: Tier) -> Floats:
-    """Time to update the weights: every byte of gradients and state read, state and weights written once.
+def optimizer(
+    machine: Machine, framework: Framework, touched_bytes: Floats, tier: Tier
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Seconds to update the weights, and joule beyond idling: every byte of gradients and state read, state and weights
+    written once.
 
     touched_bytes: array [plans, stages, 2], read and written on one device.
     """
@@ -83,5 +86,7 @@ def optimizer_s(machine: Machine, framework: Framework, touched_bytes: Floats, t
         "stream", read_bytes=distinct[:, 0], write_bytes=distinct[:, 1], flop=12.0 * elements, rows=1, cols=elements,
         function="adam", dtype="fp32",
     )  # fmt: skip
-    taken: Floats = cost(table, machine.device, tier=tier).time_s[index]
-    return taken.reshape(touched_bytes.shape[:2]) + float(framework.step_s)
+    priced = cost(table, machine.device, tier=tier)
+    active = priced.energy_joule - float(machine.device.idle_watt) * priced.time_s
+    taken, joule = (values[index].reshape(touched_bytes.shape[:2]) for values in (priced.time_s, active))
+    return taken + float(framework.step_s), joule

@@ -10,11 +10,15 @@ from aisys.plan.types import Plan
 ORDER = ("tensor", "context", "data", "pipeline")
 """Mesh axes from the innermost (neighbours in one node) to the outermost. Source: Megatron-LM's default rank order."""
 
+MOST_LEFT_FREE = 0.02
+"""A group whose last node stays partly empty counts as full where that is at most this share of it. Assumed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """`size` ranks, of which each machine tier holds some: `members` is tier name to ranks along that tier,
-    innermost first, with product `size`. `sharing`: groups of the same kind that use one node's network links at once.
+    innermost first, with product `size` (a few more where its last node is not full). `sharing`: groups of the same
+    kind that use one node's network links at once.
     """
 
     size: int
@@ -50,9 +54,9 @@ def _group(size: int, stride: int, machine: Machine) -> Group:
     members, left, inner = [], size, 1
     for tier, extent in machine.mesh.items():
         room = max(1, inner * extent // max(stride, inner)) if inner * extent >= stride else 1
-        here = _largest_divisor(left, room)
+        here = _members(left, room)
         members.append((tier, here))
-        left //= here
+        left = -(-left // here)
         inner *= extent
     if left > 1:
         tier, here = members[-1]
@@ -70,5 +74,14 @@ def _joined(inner: Group, outer: Group, machine: Machine) -> Group:
     return Group(inner.size * outer.size, members, max(1, node // members[0][1]) if spans else 1)
 
 
-def _largest_divisor(number: int, at_most: int) -> int:
-    return next(d for d in range(min(number, at_most), 0, -1) if number % d == 0)
+def _members(number: int, room: int) -> int:
+    """How many of `number` ranks each member of a tier holds, of `room` at most: all alike, or as many as there is room
+    for where that leaves next to nothing free in the last.
+
+    >>> _members(336, 2), _members(363, 2), _members(12, 8)
+    (2, 2, 6)
+    """
+    left_free = -number % room
+    if room <= number and left_free <= MOST_LEFT_FREE * number:
+        return room
+    return next(d for d in range(min(number, room), 0, -1) if number % d == 0)

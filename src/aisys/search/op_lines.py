@@ -9,7 +9,7 @@ from aisys.cost.gpu import limit
 from aisys.ir import Kernel, Op, kernels, tables
 from aisys.lower.blocks import PHASES
 from aisys.lower.communication import transfer_times
-from aisys.lower.shares import Setting, variant
+from aisys.lower.shares import Setting
 from aisys.plan import Degrees, Plan, Transfer, shard
 from aisys.plan.groups import groups
 from aisys.report import OpLine
@@ -17,8 +17,7 @@ from aisys.report import OpLine
 
 def op_lines(setting: Setting, plan: Plan) -> tuple[OpLine, ...]:
     """One line per kernel and transfer of one microbatch, for each distinct block."""
-    is_unfused = bool(setting.framework.unfused_loss)
-    graph = variant(setting.graph, plan.precision, plan.recompute, has_eager_loss=is_unfused)
+    graph = setting.variant(plan.precision, plan.recompute)
     degrees = Degrees(
         tensor=plan.tensor, sequence_parallel=plan.sequence_parallel, context=plan.context, expert=plan.expert,
         micro_batch=plan.micro_batch,

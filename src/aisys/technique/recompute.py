@@ -18,10 +18,13 @@ class Recompute:
     of attention and of every second matmul, rebuild everything else: the selective checkpoints of torchtitan, Liang et
     al. 2024); full (keep the layer's input, Chen et al. 2016). Embedding and head blocks, which do not repeat, are left
     as they are.
+    stops_early: full recomputation ends where all that backward needs is there, as torch's does; Megatron-LM's runs
+    the layer to its end.
     Raises CannotApply where the graph does not train.
     """
 
     mode: str = "full"
+    stops_early: bool = True
 
     def apply(self, graph: Graph) -> Graph:
         """The graph with fewer saved tensors and a recompute phase."""
@@ -42,7 +45,8 @@ class Recompute:
         if not wanted:
             return block
         forward = [op for op in block.ops if op.phase == "forward"]
-        again = _slice(forward, wanted, kept | set(block.inputs))
+        reruns_all = self.mode == "full" and not self.stops_early
+        again = forward if reruns_all else _slice(forward, wanted, kept | set(block.inputs))
         copies = [replace(op, name=f"{op.name}.again", phase="recompute") for op in again]
         first = next(i for i, op in enumerate(block.ops) if op.phase.endswith("gradient"))
         rebuilt = replace(block, ops=(*block.ops[:first], *copies, *block.ops[first:]))
