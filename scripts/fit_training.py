@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from fitting import tables_folder
+from held_out import Held, interval, logs_of, record, summary
 from scipy.optimize import least_squares
 
 import aisys.lower.sweep  # noqa: F401  compiled schedules: the same times, sooner
@@ -33,14 +33,10 @@ from aisys.validate import training_step as rows_of
 
 SOURCE = "scripts/fit_training.py on measured/training_step.csv"
 MAX_EVALUATIONS = 8
-UNSEEN = Path(__file__).parents[1] / "benchmarks" / "accuracy" / "training_step_unseen.csv"
 SPREADS = {"megatron-core": 0.004}
 """Families with a spread of devices, and what it is where no rows differ in their number alone. Assumed."""
 PRIOR_WEIGHT = {"torchtitan": 0.2}
 """How strongly a constant is pulled to its prior, per e-fold, in the unit of one cell's log error; 0.05 elsewhere."""
-FEW_ROWS = 1.5
-"""Intervals from n cells are widened by 1 + FEW_ROWS / sqrt(n) in log: few rows of one or two sources show few of the
-extremes that other clusters and model families will. Assumed."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +81,6 @@ FAMILIES: dict[str, tuple[Free, ...]] = {
 }  # fmt: skip
 """torchtitan's attention is FlashAttention-2 through torch, where the op model was fitted on FlashAttention-3 kernels;
 without a compiler every norm, rotation and gate is a row of kernels."""
-
-
-class Held(NamedTuple):
-    """One row that a fit has not seen: the question, its place, log(measured / predicted), its weight."""
-
-    split: str
-    row: int
-    log: float
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -266,25 +253,13 @@ def unseen(data: Bench, free: Sequence[Free]) -> list[Held]:
     for name, masks in splits(data).items():
         for held in masks:
             off = np.log(data.measured / data.seconds(fit(data, free, ~held)))
-            out += [Held(name, row, off[row], data.weights[row]) for row in np.flatnonzero(held).tolist()]
-        rows = [one for one in out if one.split == name]
-        if rows:
-            print(f"  unseen {name:33s} {summary(*logs_of(rows))}", flush=True)
+            plain = by_regression(data, ~held)
+            rows = np.flatnonzero(held).tolist()
+            out += [Held(name, row, off[row], plain[row], data.weights[row]) for row in rows]
+        found = [one for one in out if one.split == name]
+        if found:
+            print(f"  unseen {name:33s} {summary(*logs_of(found))}", flush=True)
     return out
-
-
-def logs_of(rows: Sequence[Held]) -> tuple[np.ndarray, np.ndarray]:
-    """log(measured / predicted) and weights of held-out rows."""
-    return np.array([one.log for one in rows]), np.array([one.weight for one in rows])
-
-
-def interval(logs: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """The 5th and 95th percentile of measured over predicted, wider for few cells, never without the prediction."""
-    order = np.argsort(logs)
-    place = np.cumsum(weights[order]) - weights[order] / 2
-    low, high = np.interp([0.05, 0.95], place / weights.sum(), logs[order])
-    wider = 1.0 + FEW_ROWS / np.sqrt(weights.sum())
-    return min(float(np.exp(low * wider)), 0.96), max(float(np.exp(high * wider)), 1.04)
 
 
 def of_limit(family: str) -> tuple[float, float]:
@@ -297,8 +272,9 @@ def of_limit(family: str) -> tuple[float, float]:
     return float(np.exp(low)), float(np.exp(high))
 
 
-def fit_memory(data: Bench) -> tuple[float, float, float]:
-    """What the allocator keeps relative to what activations fill, with the interval of rows left out one by one."""
+def fit_memory(data: Bench) -> tuple[float, np.ndarray]:
+    """What the allocator keeps relative to what activations fill, and log(measured / predicted) of rows left out one by
+    one."""
     measured = np.array([float(cell) if cell else np.nan for cell in data.column("memory_GiB")]) * GiB
     parts = np.full((2, len(data.rows)), np.nan)
     moving = [memory.PARTS.index(name) for name in ("activations", "working")]
@@ -311,27 +287,27 @@ def fit_memory(data: Bench) -> tuple[float, float, float]:
     left_out = [np.delete(each, i).mean() for i in range(len(each))]
     logs = np.log(measured[known] / (parts[0][known] + parts[1][known] * left_out))
     print(f"  unseen memory                 {summary(logs, np.ones(len(logs)))}")
-    return float(each.mean()), *interval(logs, np.ones(len(logs)))
+    return float(each.mean()), logs
 
 
-def record(data: Bench, held: Sequence[Held]) -> None:
-    """Put what folds say in the file that docs/accuracy.md is made from."""
-    low, high = interval(*logs_of(held)) if len(held) >= 5 else (np.nan, np.nan)
-    kept = [line for line in UNSEEN.read_text().splitlines()[1:] if line.split(",")[0] != data.family]
-    for split, source in dict.fromkeys((one.split, data.column("source")[one.row]) for one in held):
-        rows = [one for one in held if one.split == split and data.column("source")[one.row] == source]
-        ratio = np.exp([one.log for one in rows])
-        inside = np.mean((ratio >= low) & (ratio <= high))
-        ape, bias = np.abs(1 / ratio - 1).mean(), (1 / ratio - 1).mean()
-        kept.append(f"{data.family},{split},{source},{len(rows)},{ape:.4f},{bias:.4f},{inside:.3f}")
-    UNSEEN.write_text("\n".join(["family,held_out,source,rows,mape,bias,coverage", *sorted(kept)]) + "\n")
-
-
-def summary(logs: np.ndarray, weights: np.ndarray) -> str:
-    """MAPE, median and bias of predictions whose log(measured / predicted) is given."""
-    off = np.expm1(-logs)
-    mean, bias = np.average(np.abs(off), weights=weights), np.average(off, weights=weights)
-    return f"rows {len(logs):3d}  MAPE {mean:.3f}  median {np.median(np.abs(off)):.3f}  bias {bias:+.3f}"
+def by_regression(data: Bench, chosen: np.ndarray) -> np.ndarray:
+    """log(measured / predicted) of every row by a regression without physics on the chosen ones: the logarithm of time
+    is linear in those of flop per device, degrees, microbatches and bytes per weight, with a little ridge."""
+    plans = [data.cases[row].plan for row in data.rows]
+    graphs = [rows_of.graph_of(data.cases[r].shape, data.cases[r].framework) for r in data.rows]
+    flop = [sum(s.repeat * sum(op.flop for op in s.block.ops) for s in graph.segments) for graph in graphs]
+    shapes = [(p.tensor, p.pipeline, p.data, p.context, p.expert, p.micro_batch, p.num_microbatches) for p in plans]
+    work = np.log(flop) + np.log(
+        [p.micro_batch * p.num_microbatches / p.tensor / p.pipeline / p.context for p in plans]
+    )
+    kinds = [[p.precision == "fp8", p.recompute == "full"] for p in plans]
+    features = np.column_stack([np.ones(len(plans)), work, np.log(shapes), np.array(kinds, float)])
+    weights = data.weights[chosen, None]
+    known = features[chosen]
+    square = known.T @ (known * weights) + 1e-3 * np.eye(features.shape[1])
+    logs = np.log(data.measured)
+    found = np.linalg.solve(square, known.T @ (logs[chosen, None] * weights))[:, 0]
+    return np.asarray(logs - features @ found)
 
 
 def write(name: str, values: Mapping[str, float]) -> None:
@@ -358,15 +334,17 @@ def fit_family(family: str) -> None:
     seen = np.log(data.measured / data.seconds(used))
     print(f"  seen                          {summary(seen, data.weights)}")
     held = unseen(data, free)
-    record(data, held)
     logs, weights = logs_of(held)
+    memory_logs = np.zeros(0)
     if len(logs) < 5:
         logs, weights = seen, data.weights
     values: dict[str, float] = dict(zip(("error_low", "error_high"), interval(logs, weights), strict=True))
     values |= dict(zip(("limit_error_low", "limit_error_high"), of_limit(family), strict=True))
     if any(data.column("memory_GiB")):
-        names = ("activation_factor", "memory_error_low", "memory_error_high")
-        values |= dict(zip(names, fit_memory(replace(data, base=used)), strict=True))
+        values["activation_factor"], memory_logs = fit_memory(replace(data, base=used))
+        ends = interval(memory_logs, np.ones(len(memory_logs)))
+        values |= dict(zip(("memory_error_low", "memory_error_high"), ends, strict=True))
+    record(family, data.column("source"), held, memory_logs)
     for name in sorted(data.base):
         own = {one.key: float(getattr(used[name], one.key)) for one in free if name in one.frameworks}
         own |= {"device_spread": float(used[name].device_spread)} if family in SPREADS else {}
