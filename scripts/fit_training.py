@@ -240,8 +240,8 @@ def splits(data: Bench) -> dict[str, list[np.ndarray]]:
         "another source": [sources == source for source in minor],
     }
     if usual.any() and not usual.all():
-        found["wider tensor groups, usual model"] = [usual & (tensor == tensor[usual].max())]
-        found["larger microbatches, usual model"] = [usual & (micro_batch >= 2 * np.median(micro_batch))]
+        found["wider tensor groups"] = [usual & (tensor == tensor[usual].max())]
+        found["larger microbatches"] = [usual & (micro_batch >= 2 * np.median(micro_batch))]
     return {
         name: [mask for mask in masks if mask.any() and data.weights[~mask].sum() >= 3] for name, masks in found.items()
     }

@@ -10,9 +10,9 @@ from aisys.validate import run
 
 UNSEEN = Path(__file__).with_name("training_step_unseen.csv")
 ASKED = (
-    ("one A100 node: larger models, tp = 8", "12; 8", "megatron-deepspeed", "wider tensor groups, usual model",
+    ("one A100 node: larger models, tp = 8", "12; 8", "megatron-deepspeed", "wider tensor groups",
      "tp 4 from 1 and 2"),
-    ("", "", "megatron-deepspeed", "larger microbatches, usual model", "microbatches of 4 and 8 from 1 and 2"),
+    ("", "", "megatron-deepspeed", "larger microbatches", "microbatches of 4 and 8 from 1 and 2"),
     ("several A100 nodes", "13; 9", "megatron-deepspeed", "another model", "each of four models in turn"),
     ("", "", "megatron-deepspeed", "more devices", "256 and 512 devices from 2 to 64"),
     ("", "", "megatron-deepspeed", "another source", "all of several nodes from one node of a small model"),

@@ -10,7 +10,7 @@ import pytest
 from aisys.ir import kernels
 from aisys.lower.communication import places, seconds
 from aisys.lower.framework import framework
-from aisys.lower.local import slowest
+from aisys.lower.local import both, slowest
 from aisys.lower.shares import Habits, Setting, Shop, variant
 from aisys.lower.stages import PARTS
 from aisys.lower.step import evaluate_steps, timeline
@@ -123,3 +123,11 @@ def test_uneven_experts_and_their_fp8_kernels_stretch_products_of_experts_alone(
     )
     np.testing.assert_allclose(slower[:, place] / usual[:, place], [1.5, 2.0], rtol=0.02)  # routers stay in bf16
     np.testing.assert_allclose(slower[:, plain], usual[:, plain], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("tensor", "exponent"), [(1, 8.0), (4, 4.0), (256, 1.0)])
+def test_host_and_device_hide_each_other_less_in_wider_tensor_groups(tensor, exponent):
+    of = _setting(DENSE, host_exponent=8.0).framework
+    device, host = np.full((2, 1, 1), 3.0), np.full((2, 1, 1), 4.0)
+    together = both(device, host, np.array([float(tensor)]), of)
+    np.testing.assert_allclose(together, (3.0**exponent + 4.0**exponent) ** (1 / exponent), rtol=1e-12)

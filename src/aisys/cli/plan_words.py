@@ -76,7 +76,7 @@ def read_technique(word: str) -> Any:
     """A technique from its name and options: `recompute`, `serving_format:weights=int4,kv_cache=fp8`.
 
     >>> read_technique("recompute:mode=full")
-    Recompute(mode='full')
+    Recompute(mode='full', stops_early=True)
     """
     from aisys.plugins import technique
 

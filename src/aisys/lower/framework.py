@@ -20,8 +20,9 @@ class Framework:
 
     collectives: the library of its transfers inside layers, where a link has constants for it; "" is the usual one.
     host_s_per_forward_kernel, host_s_per_backward_kernel, host_s_per_transfer: the host launches no faster than this.
-    host_exponent: device and host together take (device^n + host^n)^(1/n). host_s_per_microbatch: host work of a stage
-    per microbatch that no kernel runs under. step_s: fixed time per step.
+    host_exponent: device and host together take (device^n + host^n)^(1/n), n being this over the square root of the
+    tensor degree. host_s_per_microbatch: host work of a stage per microbatch that no kernel runs under. step_s: fixed
+    time per step.
     compute_factor: kernels back to back take this many times the sum of their own times (sustained clock, gaps).
     device_spread: relative standard deviation of the speed of devices, the slowest of which sets the pace.
     stream_factor, attention_factor, fp8_factor, expert_factor, expert_fp8_factor: the same beside it for streaming

@@ -48,9 +48,12 @@ def block_times(priced: Priced, framework: Framework) -> BlockTimes:
     return BlockTimes(device_s=parts.sum(-1), host_s=host, parts_s=parts.sum(-2))
 
 
-def both(device_s: Floats, host_s: Floats, framework: Framework) -> Floats:
-    """Time of a device and the host that launches its kernels: each hides the other, the less the closer they are."""
-    n = float(framework.host_exponent)
+def both(device_s: Floats, host_s: Floats, tensor: Floats, framework: Framework) -> Floats:
+    """Time of a device and the host that launches its kernels: each hides the other, the less the closer they are, and
+    the less the more tensor ranks wait for one another's hosts at every transfer. Arrays [2, plans, virtual stages];
+    tensor: the degree, [plans].
+    """
+    n = np.maximum(1.0, float(framework.host_exponent) / np.sqrt(tensor))[:, None]
     longer, shorter = np.maximum(device_s, host_s), np.minimum(device_s, host_s)
     ratio = np.divide(shorter, longer, out=np.zeros_like(longer), where=longer > 0)
     together: Floats = longer * (1.0 + ratio**n) ** (1.0 / n)

@@ -103,8 +103,9 @@ class _Assembly:
         on_host = self._sum(np.moveaxis(times.host_s, 2, 0))
         on_host[0] += float(framework.host_s_per_microbatch) / self.v
         sends = self._send_s()
+        tensor = self.plans["tensor"].astype(np.float64)
         blocked = sends * (1.0 - float(framework.send_overlap))
-        forward, backward = both(on_device, on_host, framework) + self._sent(blocked)
+        forward, backward = both(on_device, on_host, tensor, framework) + self._sent(blocked)
         gradients, (update, update_joule) = self._gradients(forward, backward), self._optimizer()
         held = memory.Held(
             state_bytes=self.state, saved_bytes=self.of("saved_bytes"), working_bytes=self.of("working_bytes"),
