@@ -61,7 +61,7 @@ FORMULAS = (
 )
 """File, function ("*": the whole file) and the quick tests of formulas that results rest on.
 
-Not among them: lower/tail.py, optimizer_s, since the flop and elements of an update bound its time on no device.
+Not among them: lower/tail.py, optimizer, since the flop and elements of an update bound its time on no device.
 """
 
 TEXT = (ast.JoinedStr, ast.List)

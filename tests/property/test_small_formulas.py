@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aisys.collective import ClosedForm
 from aisys.lower.framework import Framework, framework
 from aisys.lower.memory import Held, device_bytes, in_flight, state_ways, zero_level
-from aisys.lower.tail import exposed, optimizer_s, windows
+from aisys.lower.tail import exposed, optimizer, windows
 from aisys.machine import machine
 from aisys.plan import PlanTable
 from aisys.units import Sourced
@@ -104,5 +104,5 @@ def test_communication_hides_under_a_window_as_far_as_it_may() -> None:
 def test_an_update_reads_and_writes_its_bytes_once_and_takes_the_fixed_time_of_a_step() -> None:
     moved = np.array([[[16e9, 14e9]]])
     on = machine("dgx-h100")
-    found = optimizer_s(on, made_up(step_s=0.5), moved, "limit")[0, 0] - 0.5
+    found = optimizer(on, made_up(step_s=0.5), moved, "limit")[0][0, 0] - 0.5
     assert found == pytest.approx(30e9 / on.device.main_memory.bandwidth_bytes_per_s, rel=0.01)  # less what L2 holds
