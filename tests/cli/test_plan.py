@@ -84,7 +84,7 @@ def test_where_nothing_fits_the_answer_is_no_with_exit_1(aisys):
     assert ended.code == 1
     assert found["plans"] == []
     assert "does not fit" in found["binding_constraint"]
-    assert "GiB more" in ended.err
+    assert "GB more" in ended.err
     assert ended.err.count("\n") == 1
 
 

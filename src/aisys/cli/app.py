@@ -24,7 +24,9 @@ from aisys.cli.validate import validate
 HELP = """Plan models on machines that you do not own: time, energy, memory and price, with sources and intervals.
 
 Start with `aisys plan llama-3.1-8b --on dgx-h100 --for train`, or see what there is with `aisys list machines`.
-Every command takes `--json` (one JSON document on stdout) and has examples under `aisys COMMAND --help`."""
+Every command takes `--json` (one JSON document on stdout) and has examples under `aisys COMMAND --help`.
+
+Exit codes: 0 done, 1 the answer is no (nothing fits), 2 bad input, 130 stopped."""
 
 BAD_INPUT, STOPPED = 2, 130
 _USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

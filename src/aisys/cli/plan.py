@@ -11,47 +11,107 @@ from aisys.cli.tables import CalibrateWith
 
 Workload = Annotated[
     str,
-    typer.Argument(metavar="WORKLOAD", help="Name, Hugging Face folder or config.json.", autocompletion=workloads),
+    typer.Argument(
+        metavar="WORKLOAD",
+        help="Published name (aisys list workloads), Hugging Face folder or config.json.",
+        autocompletion=workloads,
+    ),
 ]
 On = Annotated[
-    str, typer.Option("--on", metavar="MACHINE", help="Name, NAME*16 or .toml file.", autocompletion=complete_machines)
+    str,
+    typer.Option(
+        "--on",
+        metavar="MACHINE",
+        help="Name (aisys list machines), NAME*16 for 16 nodes, or a .toml file of your own.",
+        autocompletion=complete_machines,
+    ),
 ]
-Goal = Annotated[str, typer.Option("--for", metavar="GOAL", help="train or infer.")]
+Goal = Annotated[
+    str, typer.Option("--for", metavar="GOAL", help="train, or infer: prefill and decode of a served batch.")
+]
 Batch = Annotated[
     int | None,
     typer.Option(
-        "--batch", "--global-batch", help="Sequences of one step (16 per device, at most 1024), or served together (8)."
+        "--batch",
+        "--global-batch",
+        help="Sequences of one training step; default: 16 per device, at most 1024. Sequences served "
+        "together; default: one per device, at least 8.",
     ),
 ]
 Tokens = Annotated[
-    int | None, typer.Option("--tokens", "--seq", help="Tokens per sequence or prompt (2048, or all that fit).")
+    int | None,
+    typer.Option(
+        "--tokens",
+        "--seq",
+        help="Tokens per training sequence or prompt; default: 2048, or what the model has positions for.",
+    ),
 ]
-Context = Annotated[int | None, typer.Option("--context", help="Tokens kept when a decode step runs (the prompt's).")]
-Devices = Annotated[int | None, typer.Option("--devices", help="Use exactly so many devices of the machine (all).")]
-Precision = Annotated[str, typer.Option("--precision", help="bf16, fp16, fp8; to serve also int8, int4, nvfp4.")]
+Context = Annotated[
+    int | None, typer.Option("--context", help="Tokens in the KV cache when a decode step runs; default: the prompt's.")
+]
+Devices = Annotated[
+    int | None, typer.Option("--devices", help="Use exactly so many devices; default: all of the machine.")
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="bf16, fp16, fp8; to serve also int8, int4, nvfp4, mxfp4. Default: the model's own."
+    ),
+]
 Hold = Annotated[
-    list[str] | None, typer.Option("--hold", metavar="DECISION=VALUE", help="tensor=8, recompute=none,full, ...")
+    list[str] | None,
+    typer.Option(
+        "--hold",
+        metavar="DECISION=VALUE",
+        help="Keep a decision at these values: tensor=8 or recompute=none,full. Repeatable.",
+    ),
 ]
 Technique = Annotated[
-    list[str] | None, typer.Option("--technique", metavar="NAME[:OPTION=VALUE,...]", help="Apply a technique.")
+    list[str] | None,
+    typer.Option(
+        "--technique",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="Apply a technique (aisys list techniques) before planning. Repeatable.",
+    ),
 ]
 AtMost = Annotated[
     list[str] | None,
-    typer.Option("--at-most", metavar="NAME=VALUE", help="tpot=30ms: the fewest devices that keep it."),
+    typer.Option(
+        "--at-most",
+        metavar="NAME=VALUE",
+        help="Use the fewest devices that keep tpot=30ms, ttft=1s (infer) or step=3s (train). Repeatable.",
+    ),
 ]
 From = Annotated[
-    str, typer.Option("--from", metavar="ARGUMENTS", help="Megatron or torchtitan arguments: say what to change.")
+    str,
+    typer.Option(
+        "--from", metavar="ARGUMENTS", help="Arguments of a Megatron or torchtitan run, in quotes: say what to change."
+    ),
 ]
 Framework = Annotated[
-    str, typer.Option("--framework", help="megatron-core, torchtitan, vllm, ... (the machine's usual one).")
+    str,
+    typer.Option(
+        "--framework",
+        help="Whose overheads to count: megatron-core, torchtitan, vllm, ...; default: the machine's usual one.",
+    ),
 ]
-TierOption = Annotated[str, typer.Option("--tier", help="limit, analytic or calibrated.", autocompletion=tiers)]
+TierOption = Annotated[
+    str,
+    typer.Option(
+        "--tier",
+        help="Cost models: limit (data sheet), analytic, or calibrated (with measured residuals).",
+        autocompletion=tiers,
+    ),
+]
 Top = Annotated[int, typer.Option("--top", help="How many plans to show.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Folder for page, trace and run (aisys-out/...).")
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Folder for page, trace and run; default: aisys-out/WORKLOAD-MACHINE-GOAL."
+    ),
 ]
 NoPage = Annotated[bool, typer.Option("--no-page", help="Write no files.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a search that was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a search that was stopped; give the same options.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -66,7 +126,9 @@ def plan(
 
     Prints the best plans (parallel degrees, sharding, microbatch, recompute, precision) with time and its 90 %
     interval, tokens/s, memory, energy and price, and writes a page, a trace for Perfetto and the run itself to
-    `aisys-out/`. With `--json`, files are written only where `--out` says so. Exits with 1 where nothing fits.
+    `aisys-out/`. With `--json`, files are written only where `--out` says so.
+
+    Exits with 0 (done), 1 (nothing fits or keeps the limit), 2 (bad input) or 130 (stopped; `--resume` goes on).
 
     **Examples**
 

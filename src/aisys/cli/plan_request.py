@@ -22,7 +22,9 @@ WEIGHTS_ONLY = ("int4", "mxfp4")
 SEQUENCES_PER_DEVICE, MOST_SEQUENCES = 16, 1024
 """The global batch of a training step where none is given: so many sequences per device, up to a total."""
 
-SERVED_BATCH = 8
+LEAST_SERVED = 8
+"""Sequences served together where no batch is given: one per device, and at least so many."""
+
 MOST = {"batch": 2**17, "tokens": 2**24, "context": 2**24, "devices": 2**24, "top": 1000}
 """The largest values that are planned; a step of more sequences has more tasks than a timeline can hold."""
 
@@ -107,7 +109,7 @@ def workload(request: Request, num_devices: int) -> Graph | Serving:
     if request.goal == "train":
         per_device = max(1, min(SEQUENCES_PER_DEVICE, MOST_SEQUENCES // num_devices))
         return read(request.workload, batch=request.batch or num_devices * per_device, tokens=request.tokens)
-    batch = request.batch or SERVED_BATCH
+    batch = request.batch or max(LEAST_SERVED, num_devices)
     prompt = read(request.workload, batch=batch, tokens=request.tokens or request.context)
     kinds = [op for block in prompt.blocks for op in block.ops if op.kind == "attention"]
     if kinds and not any(op.options.get("is_causal", True) for op in kinds):
