@@ -147,7 +147,7 @@ def test_a_search_returns_what_exhaustive_evaluation_finds_best():
 
 
 def test_what_does_not_fit_says_how_much_is_missing_and_what_would_fit():
-    with pytest.raises(DoesNotFit, match=r"needs .* GiB more than each h100-sxm has; dgx-h100\*\d+ .* fits"):
+    with pytest.raises(DoesNotFit, match=r"needs .* GB more than each h100-sxm has; dgx-h100\*\d+ .* fits"):
         search(read("llama-3.1-405b", batch=64, tokens=2048), NODE, techniques=TRAIN)
 
 

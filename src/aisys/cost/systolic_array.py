@@ -208,7 +208,9 @@ def _of_grouped_matmul(table: OpTable) -> list[Matmuls]:
 def _of_attention(table: OpTable) -> list[Matmuls]:
     """Scores and context of every head, masked part included; scores stay in the buffer."""
     if bool(table["is_backward"].any()):
-        raise Unsupported("a systolic array has no cost model for the backward of fused attention; use EagerAttention")
+        raise Unsupported(
+            "a systolic array has no cost model for the backward of fused attention; apply technique eager_attention"
+        )
     batch = table["batch"] * table["q_heads"]
     q, kv = bytes_per_element(table["q_dtype"]), bytes_per_element(table["kv_dtype"])
     shared = kv * table["kv_heads"] / table["q_heads"]

@@ -8,6 +8,9 @@ from aisys.machine import Device
 from aisys.report.quantity import number, scaled, seconds
 from aisys.report.types import OpLine
 
+LEAST_SHARE = 1e-4
+"""Of the time of all ops; an op that takes less is not drawn, for it would stretch the axes."""
+
 SHOWN = ("fp32", "tf32", "bf16", "fp8", "nvfp4", "int8")
 
 
@@ -46,7 +49,8 @@ class Point:
 
 
 def points(ops: Sequence[OpLine]) -> list[Point]:
-    """The ops that calculate and move bytes; transfers have no place under a roof."""
+    """The ops that calculate and move bytes and take LEAST_SHARE of the time; transfers have no place under a roof."""
+    least_s = LEAST_SHARE * sum(op.time_s * op.repeat for op in ops)
     return [
         Point(
             kind=op.kind, intensity=op.flop / op.traffic_bytes, flop_per_s=op.flop / op.time_s,
@@ -54,7 +58,7 @@ def points(ops: Sequence[OpLine]) -> list[Point]:
             label=_label(op),
         )
         for op in ops
-        if op.flop > 0 and op.traffic_bytes > 0 and op.time_s > 0
+        if op.flop > 0 and op.traffic_bytes > 0 and op.time_s * op.repeat > least_s
     ]  # fmt: skip
 
 

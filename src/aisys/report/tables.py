@@ -62,7 +62,7 @@ _LATEX: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("r", "tokens/s", lambda r: number(r.throughput_per_s)),
     ("r", "MFU", lambda r: percent(r.metrics.get("mfu", float("nan")))),
     ("r", "memory", lambda r: gigabytes(r.peak_memory_bytes)),
-    ("r", "J/Mtoken", lambda r: scaled(joule_per_million(r), "J")),
+    ("r", "energy/Mtoken", lambda r: scaled(joule_per_million(r), "J")),
     ("r", "USD/Mtoken", lambda r: number(r.usd_per_million)),
 )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 60
 FULL_WIDTH = 118
-_DROPPED_FIRST = ("J/Mtok", "MFU", "USD/Mtok")
+_DROPPED_FIRST = ("energy/Mtok", "MFU", "USD/Mtok")
 """Columns that a narrow terminal goes without, first to last."""
 
 
@@ -39,7 +39,7 @@ def plan_table(reports: tuple[Report, ...], goal: str, width: int = FULL_WIDTH) 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style="dim")
     table.add_column("plan", min_width=22)
-    titles = (f"time/{unit_of_time(goal)}", "90 % interval", "tokens/s", "MFU", "memory", "J/Mtok", "USD/Mtok")
+    titles = (f"time/{unit_of_time(goal)}", "90 % interval", "tokens/s", "MFU", "memory", "energy/Mtok", "USD/Mtok")
     shown = [title for title in titles if title != "MFU" or any("mfu" in r.metrics for r in reports)]
     for title in _DROPPED_FIRST[: max(0, -(-(FULL_WIDTH - width) // 12))]:
         shown = [other for other in shown if other != title]

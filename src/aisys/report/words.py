@@ -47,6 +47,15 @@ def details(plan: Plan, goal: str) -> str:
     return ", ".join(words)
 
 
+def plan_words(plan: Plan) -> str:
+    """A training plan inside a sentence: its degrees, and its details in brackets.
+
+    >>> plan_words(Plan(tensor=2, micro_batch=2, num_microbatches=16, recompute="full"))
+    'TP 2 (microbatch 2 x 16, full recompute, bf16)'
+    """
+    return f"{degrees(plan)} ({details(plan, 'train')})"
+
+
 def _batch(plan: Plan) -> str:
     return f"batch {plan.global_batch}"
 

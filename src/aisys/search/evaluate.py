@@ -16,11 +16,12 @@ from aisys.machine import Machine
 from aisys.plan import Plan, PlanTable
 from aisys.plan.space import training_plans
 from aisys.report import Report
+from aisys.report.quantity import gigabytes
+from aisys.report.words import plan_words
 from aisys.search import serving
 from aisys.search.op_lines import op_lines
 from aisys.search.provenance import all_sources, sources
 from aisys.search.question import Method, Question, Serving, ask, shop
-from aisys.units import GiB
 
 ANALYTIC = Method()
 
@@ -107,7 +108,7 @@ def train_report(question: Question, plan: Plan, *, has_timeline: bool = True) -
         breakdown_s=FrozenMap(breakdown),
         metrics=FrozenMap({"tokens_per_step": float(tokens), "mfu": _mfu(question, plan, time_s)}),
         bound=max(breakdown, key=breakdown.__getitem__), tier=question.tier,
-        reason=f"needs {over / GiB:.1f} GiB more than one {device.name} has" if over > 0 else "",
+        reason=f"needs {gigabytes(over)} more than one {device.name} has" if over > 0 else "",
         assumptions=_assumptions(question, plan), ops=op_lines(question.setting, plan), timeline=made,
         provenance=(*sources(keys, machine), *_machine_facts(question), *all_sources(question.framework)),
     )  # fmt: skip
@@ -151,12 +152,11 @@ def does_not_fit(question: Question, table: PlanTable, steps: Steps) -> DoesNotF
     if not possible.any():
         return DoesNotFit(f"no plan is possible on {question.machine.name}: {steps.reason[0]}")
     best = int(np.where(possible, steps.peak_memory_bytes, np.inf).argmin())
-    over = (float(steps.peak_memory_bytes[best]) - float(device.main_memory.capacity_bytes)) / GiB
-    plan = table.plan(best)
+    over = float(steps.peak_memory_bytes[best]) - float(device.main_memory.capacity_bytes)
     return DoesNotFit(
-        f"{question.graph.name} does not fit {question.machine.name}: the leanest of {len(table)} plans (tensor "
-        f"{plan.tensor}, pipeline {plan.pipeline}, data {plan.data}, {plan.sharding}, recompute {plan.recompute}) "
-        f"needs {over:.1f} GiB more than each {device.name} has; {_smallest_change(question, table)}"
+        f"{question.graph.name} does not fit {question.machine.name}: the leanest of {len(table):,} plans, "
+        f"{plan_words(table.plan(best))}, needs {gigabytes(over)} more than each {device.name} has; "
+        f"{_smallest_change(question, table)}"
     )
 
 

@@ -13,12 +13,13 @@ from aisys.lower.step import Steps, evaluate_steps
 from aisys.machine import Machine
 from aisys.plan import PlanTable
 from aisys.report import Frontier
+from aisys.report.quantity import gigabytes, percent
+from aisys.report.words import plan_words
 from aisys.search import serving
 from aisys.search.evaluate import ANALYTIC, does_not_fit, possible_plans, train_report
 from aisys.search.pareto import pareto
 from aisys.search.question import Method, Question, Serving, ask, shop
 from aisys.search.store import Store
-from aisys.units import GiB
 
 OBJECTIVES = ("time_s", "energy_joule", "peak_memory_bytes")
 BATCH_OF_PLANS = 1024
@@ -112,23 +113,21 @@ def _binding(question: Question, plans: PlanTable, steps: Steps, fits: NDArray[n
     best_fitting = float(steps.time_s[fits].min())
     faster = np.flatnonzero(~fits & np.isfinite(steps.time_s) & (steps.time_s < best_fitting))
     if len(faster):
-        over = (steps.peak_memory_bytes[faster] - float(device.main_memory.capacity_bytes)) / GiB
-        row = int(faster[np.argmin(over)])
-        gain = 1 - float(steps.time_s[row]) / best_fitting
+        over_bytes = steps.peak_memory_bytes[faster] - float(device.main_memory.capacity_bytes)
+        nearest = int(over_bytes.argmin())
+        gains = (1 - steps.time_s[faster] / best_fitting).tolist()
+        more = f"; with enough memory a step would take {_less(max(gains))}" * (max(gains) > gains[nearest])
         return (
-            f"memory of {device.name}: {len(faster)} faster plans do not fit; the nearest is {gain:.1%} faster and "
-            f"needs {over.min():.1f} GiB more per device ({_name(plans, row)})"
+            f"memory of {device.name} rules out {len(faster)} faster plan{'s' * (len(faster) > 1)}: the nearest, "
+            f"{plan_words(plans.plan(int(faster[nearest])))}, needs {gigabytes(float(over_bytes[nearest]))} more per "
+            f"device and takes {_less(gains[nearest])} time{more}"
         )
     num_over = int((~fits & np.isfinite(steps.time_s)).sum())
     if num_over:
-        return f"memory of {device.name} rules out {num_over} plans, none of them faster than the best one shown"
+        return f"memory of {device.name} rules out {num_over} plan{'s' * (num_over > 1)}, none faster than the best"
     reasons = [reason for reason in steps.reason if reason]
     return max(set(reasons), key=reasons.count) if reasons else "nothing: every plan of the space fits"
 
 
-def _name(plans: PlanTable, row: int) -> str:
-    p = plans.plan(row)
-    return (
-        f"tensor {p.tensor}, pipeline {p.pipeline}x{p.interleave}, data {p.data} {p.sharding}, "
-        f"micro_batch {p.micro_batch}, recompute {p.recompute}"
-    )
+def _less(gain: float) -> str:
+    return f"{percent(gain, 2)} less" if gain >= 0.001 else "hardly less"

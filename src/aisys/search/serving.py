@@ -17,11 +17,11 @@ from aisys.machine import Machine
 from aisys.plan import Plan, PlanTable
 from aisys.plan.space import FIELDS, PlanSpace, WorkloadShape, powers_of_two
 from aisys.report import Frontier, Report
+from aisys.report.quantity import gigabytes
 from aisys.search.op_lines import op_lines
 from aisys.search.pareto import pareto
 from aisys.search.provenance import all_sources, sources
 from aisys.search.question import Question, shop
-from aisys.units import GiB
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
     breakdown = {names.get(n, n): s for n, s in breakdown.items()}
     peak, capacity = sum(held.values()), float(device.main_memory.capacity_bytes)
     framework = question.framework
-    over = (peak - capacity) / GiB
+    over = peak - capacity
     decode = decode_of(question)
     return Report(
         workload=question.graph.name, machine=machine.name, goal="infer", plan=plan, time_s=tpot,
@@ -142,7 +142,7 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
         breakdown_s=FrozenMap(breakdown),
         metrics=FrozenMap({"ttft_s": float(served.ttft_s[row]), "tpot_s": tpot}),
         bound=max(breakdown, key=breakdown.__getitem__), tier=question.tier,
-        reason=f"needs {over:.1f} GiB more than one {device.name} has" if over > 0 else "",
+        reason=f"needs {gigabytes(over)} more than one {device.name} has" if over > 0 else "",
         assumptions=(
             f"all {question.shape.batch} sequences arrive together and decode in step; queueing is not modelled",
             f"framework {framework.name}: {framework.step_s.kind} constants",
@@ -211,10 +211,10 @@ def search(question: Question, objectives: tuple[str, ...], top: int, at_most: M
 def _too_big(question: Question, peak: Floats, capacity: float, reason: list[str]) -> DoesNotFit:
     if not np.isfinite(peak).any():
         return DoesNotFit(f"no plan is possible on {question.machine.name}: {reason[0]}")
-    over = (float(peak[np.isfinite(peak)].min()) - capacity) / GiB
+    over = float(peak[np.isfinite(peak)].min()) - capacity
     return DoesNotFit(
         f"{question.graph.name} with {question.shape.batch} sequences does not fit {question.machine.name}: the "
-        f"leanest plan needs {over:.1f} GiB more than each {question.machine.device.name} has; use more devices, a "
+        f"leanest plan needs {gigabytes(over)} more than each {question.machine.device.name} has; use more devices, a "
         "smaller batch or smaller number formats"
     )
 

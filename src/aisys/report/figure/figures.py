@@ -129,9 +129,9 @@ def roofline_figure(frontier: Frontier, device: Device) -> Drawing | None:
         xs = [x for x in (start, peak / roofs.bytes_per_s, high) if start <= x <= high]
         line = tuple(frame.at(x, min(peak, x * roofs.bytes_per_s)) for x in xs)
         drawing.add(Line(line, INK if is_own else MUTED, 1.5 if is_own else 0.75, () if is_own else (2, 2)))
-        end = frame.at(high, peak)
+        corner = frame.at(max(low, min(high, peak / roofs.bytes_per_s)), peak)
         words = f"{name} {scaled(peak, 'flop/s')}"
-        drawing.add(Text(end[0] - 2, end[1] - 3, words, "end", INK if is_own else MUTED, 7.5))
+        drawing.add(Text(corner[0] - 3, corner[1] - 2, words, "end", INK if is_own else MUTED, 7.5))
     longest = max(p.time_s for p in found)
     for point in found:
         x, y = frame.at(point.intensity, point.flop_per_s)

@@ -83,8 +83,7 @@ def treemap(ops: Sequence[OpLine]) -> Chart:
     """The time of all repetitions of every op: an area per block, in it one per phase and op."""
     blocks = dict.fromkeys(op.block for op in ops)
     repeat = {op.block: op.repeat for op in ops}
-    ids, labels, parents, values, colours, texts = [], [], [], [], [], []
-    inks = ["--ink"] * len(blocks) + ["#ffffff"] * len(ops)
+    ids, labels, parents, values, colours, texts, hovers = [], [], [], [], [], [], []
     for block in blocks:
         ids.append(block)
         labels.append(f"{block} x {repeat[block]}")
@@ -92,22 +91,26 @@ def treemap(ops: Sequence[OpLine]) -> Chart:
         values.append(sum(op.time_s * op.repeat for op in ops if op.block == block))
         colours.append("--soft")
         texts.append(seconds(values[-1]))
+        hovers.append(texts[-1])
     for place, op in enumerate(ops):
         ids.append(f"{op.block}/{place}")
-        labels.append(f"{op.name} ({op.phase.replace('_', ' ')})")
+        labels.append(op.name)
         parents.append(op.block)
         values.append(op.time_s * op.repeat)
         colours.append(part(op.kind).colour)
-        texts.append(f"{part(op.kind).label}<br>{seconds(op.time_s)} x {op.repeat}<br>bound by {op.bound}")
+        texts.append(f"{op.phase.replace('_', ' ')}<br>{seconds(op.time_s)} x {op.repeat}")
+        hovers.append(f"{texts[-1]}<br>{part(op.kind).label}, bound by {op.bound}")
     trace = {
         "type": "treemap", "ids": ids, "labels": labels, "parents": parents, "values": values, "text": texts,
-        "branchvalues": "total", "hovertemplate": "<b>%{label}</b><br>%{text}<extra></extra>", "textinfo": "label+text",
+        "customdata": hovers, "hovertemplate": "<b>%{label}</b><br>%{customdata}<extra></extra>",
+        "branchvalues": "total", "textinfo": "label+text",
         "marker": {
             "colors": colours, "line": {"width": 1, "color": "--card"}, "pad": {"t": 24, "l": 3, "r": 3, "b": 3},
         },
-        "pathbar": {"visible": False}, "tiling": {"pad": 1}, "textfont": {"color": inks},
+        "pathbar": {"visible": False}, "tiling": {"pad": 1},
     }  # fmt: skip
-    return {"data": [trace], "layout": {"margin": {"l": 0, "r": 0, "t": 4, "b": 0}}}
+    layout = {"margin": {"l": 0, "r": 0, "t": 4, "b": 0}, "uniformtext": {"minsize": 9, "mode": "hide"}}
+    return {"data": [trace], "layout": layout}
 
 
 def roofline(device: Device, report: Report) -> Chart:
@@ -123,7 +126,7 @@ def roofline(device: Device, report: Report) -> Chart:
     ]  # fmt: skip
     data += [_dots(kind, found) for kind in dict.fromkeys(p.kind for p in found)]
     layout = {
-        "xaxis": _log_axis("operations per byte of main-memory traffic", low, high, ""),
+        "xaxis": _log_axis("operations per byte", low, high, ""),
         "yaxis": _log_axis("operations per second", lowest, highest, "flop/s"),
     }
     return {"data": data, "layout": layout}
@@ -140,7 +143,8 @@ def _roof(name: str, peak: float, ends: tuple[float, float], look: tuple[float, 
     return [
         {"type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {**line, "color": colour}, **hidden},
         {
-            "type": "scatter", "mode": "text", "x": [high], "y": [peak], "text": [f"{name} {scaled(peak, 'flop/s')}"],
+            "type": "scatter", "mode": "text", "x": [max(low, min(high, peak / slope))], "y": [peak],
+            "text": [f"{name} {scaled(peak, 'flop/s')}"], "cliponaxis": False,
             "textposition": "top left", "textfont": {"color": colour, "size": 12}, **hidden,
         },
     ]  # fmt: skip
@@ -163,6 +167,6 @@ def _dots(kind: str, found: Sequence[Point]) -> Chart:
 def _log_axis(title: str, low: float, high: float, unit: str) -> dict[str, Any]:
     """A logarithmic axis from `low` to `high` with a mark per decade."""
     decades = [10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1)]
-    names = [scaled(value, unit, 1).strip() for value in decades]
+    names = [scaled(value, unit, 1) if unit else f"{value:,g}" for value in decades]
     ends = [log10(low), log10(high)]
     return {"type": "log", "title": {"text": title}, "tickvals": decades, "ticktext": names, "range": ends}

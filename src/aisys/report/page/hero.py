@@ -20,7 +20,7 @@ def hero(frontier: Frontier) -> str:
     return (
         f'<section class="hero"><p class="eyebrow">{what}</p><h1>{escape(degrees(best.plan))}</h1>'
         f'<p class="lead">{escape(summary(frontier))}</p><dl class="tiles">{tiles}</dl>'
-        f'<p class="binding"><b>What rules out the rest.</b> {binding}</p></section>'
+        f'<p class="binding"><b>What rules out the rest:</b> {binding}</p></section>'
     )
 
 

@@ -47,7 +47,7 @@ def _roofline_section(device: Device) -> str:
     note = (
         f"Ops of the best plan on one {escape(device.name)}: {scaled(roofs.bytes_per_s, 'B/s')} of main memory (the "
         "slope) and the dense peaks of its data sheet (the flat lines). A larger dot takes more time. An op far below "
-        "both lines is bound by something else: launches, waves, a cache."
+        "both lines is bound by something else: launches, waves, a cache. Ops under 0.01 % of the time are left out."
     )
     return section("roofline", "Roofline", note, "<div class='chart tall' id=chart-roofline></div>")
 

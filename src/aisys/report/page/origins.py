@@ -3,11 +3,12 @@
 from html import escape
 
 from aisys.report.page.card import section, table
-from aisys.report.quantity import number
 from aisys.report.sources import Source, bibtex, grouped
 from aisys.report.types import Report
 
-MOST_KEYS = 10
+MOST_KEYS = 2
+"""Numbers of a source that are shown at once; more are folded away."""
+
 _KINDS = {
     "datasheet": "data sheet", "measured": "measured", "fitted": "fitted", "assumed": "assumed",
 }  # fmt: skip
@@ -37,9 +38,10 @@ def origins(report: Report) -> str:
 def _row(source: Source) -> str:
     text = escape(source.text)
     shown = f'<a href="{escape(source.link)}" rel="noopener noreferrer">{text}</a>' if source.link else text
-    numbers = ", ".join(f"{escape(key)} = {number(value)}" for key, value in source.numbers[:MOST_KEYS])
-    more = f" and {len(source.numbers) - MOST_KEYS} more" if len(source.numbers) > MOST_KEYS else ""
+    numbers = ", ".join(f"{escape(key)} = {value:.4g}" for key, value in source.numbers)
+    if len(source.numbers) > MOST_KEYS:
+        numbers = f"<details><summary>{len(source.numbers)} numbers</summary>{numbers}</details>"
     return (
         f"<tr><td><span class='kind {source.kind}'>{_KINDS[source.kind]}</span></td><td class=source>{shown}</td>"
-        f"<td class=keys>{numbers}{more}</td></tr>"
+        f"<td class=keys>{numbers}</td></tr>"
     )

@@ -9,7 +9,7 @@ from aisys.report.quantity import gigabytes, interval, number, percent, scaled, 
 from aisys.report.types import Frontier, Report
 from aisys.report.words import degrees, details, joule_per_million
 
-_TITLES = ("", "plan", "time", "90 % interval", "tokens/s", "MFU", "peak memory", "J/Mtoken", "USD/Mtoken")
+_TITLES = ("", "plan", "time", "90 % interval", "tokens/s", "MFU", "peak memory", "energy/Mtoken", "USD/Mtoken")
 
 
 def plans(frontier: Frontier) -> str:
@@ -33,7 +33,7 @@ def plans(frontier: Frontier) -> str:
     note = (
         f"{frontier.num_evaluated:,} plans evaluated{impossible}. Shown are the "
         f"fastest that fit and those that no other beats in {escape(objectives)} "
-        "(<span class='rank front'>n</span>). A click on a title sorts."
+        "<span class=together>(<span class='rank front'>n</span>).</span> A click on a title sorts."
     )
     return section("plans", "Best plans", note, table(head, "".join(rows)))
 
@@ -66,7 +66,7 @@ def _cells(frontier: Frontier, place: int, ends: tuple[float, float]) -> dict[st
         "90 % interval": _cell(_span(report, ends), report.high_s - report.low_s),
         "tokens/s": _cell(number(report.throughput_per_s), report.throughput_per_s), "MFU": _cell(percent(mfu), mfu),
         "peak memory": _cell(f"{gigabytes(report.peak_memory_bytes)}{meter}", report.peak_memory_bytes),
-        "J/Mtoken": _cell(scaled(joule, "J"), joule),
+        "energy/Mtoken": _cell(scaled(joule, "J"), joule),
         "USD/Mtoken": _cell(number(report.usd_per_million), report.usd_per_million),
     }  # fmt: skip
 
