@@ -12,22 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost import Tier, cost
-from aisys.cost.gpu import energy, limit, matmul
+from aisys.cost.gpu import energy, matmul
 from aisys.cost.gpu import stack as stacks
 from aisys.cost.gpu.timing import by_name
 from aisys.errors import AisysError
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
-from aisys.machine import Device, Gpu, load, residual
+from aisys.machine import Device, Gpu, load
 from aisys.units import MICRO
+from aisys.validate import power_sampling
 from aisys.validate.gemm import op_table
 from aisys.validate.prediction import Compared, Floats, Options, Prediction
 from aisys.validate.table import Table
 
 STACK = "power"
 FEW_ROWS = 32
-LENGTHS = np.array([2.0, 2.0, 2.0, 1e3, 1e3])
-"""Distances of the features over which readings are alike; the two shares have a trend only."""
 _COLUMNS = ("us", "watt", "energy_mJ")
 
 
@@ -39,13 +38,6 @@ class Run:
     watt: Floats
     low: Floats
     high: Floats
-
-
-def features(ops: OpTable, device: Device, time_s: Floats) -> Floats:
-    """What readings depend on [rows, 5]: log2 of m, n and k, and the shares of peak flop and of peak bandwidth."""
-    least = limit.work(ops)
-    shares = limit.compute_s(least, device) / time_s, limit.memory_s(least, device) / time_s
-    return np.stack([*(np.log2(ops[name].astype(float)) for name in ("m", "n", "k")), *shares], axis=1)
 
 
 def host_s(ops: OpTable, gpu: Gpu) -> Floats:
@@ -66,24 +58,26 @@ def steady_watt(ops: OpTable, device: Device, tier: Tier) -> tuple[Floats, Float
     return time_s, (priced.energy_joule + waiting) / time_s
 
 
+def sampled_watt(ops: OpTable, device: Device, watt: Floats, tier: Tier) -> Floats:
+    """What the sampler shows of ops of steady power `watt`: the same, where it is not known what ran before them."""
+    past = power_sampling.history(ops, device)
+    if past is None:
+        return watt
+    return np.where(past.known, power_sampling.reading(past, device, *steady_watt(past.ops, device, tier)), watt)
+
+
 def run(ops: OpTable, device: Device, tier: Tier) -> Run:
     """What a sampled run of every op shows."""
     gpu = device.architecture
     assert isinstance(gpu, Gpu)
-    time_s, watt = steady_watt(ops, device, tier)
     variants = matmul.variants(ops)
     if tier == "limit":
+        time_s, watt = steady_watt(ops, device, tier)
         low, high = (_constants(gpu, variants, f"limit.error_{side}") for side in ("low", "high"))
         return Run(time_s, watt, low, high)
-    low, high = np.full(len(ops), np.nan), np.full(len(ops), np.nan)
-    shape = features(ops, device, time_s)
-    for variant in np.unique(variants):
-        found = residual.of(gpu, f"energy.{variant}")
-        if found is not None:
-            mine = variants == variant
-            watt[mine] *= np.exp(found.log_correction(shape[mine]))
-            wide = matmul.widening(device)
-            low[mine], high[mine] = found.error_low**wide, found.error_high**wide
+    time_s, watt = steady_watt(ops, device, tier)
+    watt = sampled_watt(ops, device, watt, tier)
+    low, high = (_constants(gpu, variants, f"error_{side}") ** matmul.widening(device) for side in ("low", "high"))
     return Run(time_s, np.minimum(watt, float(device.max_watt)), low, high)
 
 
