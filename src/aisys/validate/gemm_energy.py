@@ -1,9 +1,9 @@
 """Predicts tables of kind gemm_energy: time, board power and energy of single matrix multiplications run over and over.
 
 Columns: device, dtype, m, n, k, us, watt, board_limit_watt, energy_mJ. Time comes from the constants of the stack
-`power` (the libraries of such runs, under sustained load). Power is the steady power of the kernel, corrected by what
-samplers report: boards average over a second and runs last a fraction of one, so that the reading is a blend of the
-kernel and of what ran before it. The correction is fitted; the energy of a plan is never corrected.
+`power` (the libraries of such runs, under sustained load). Power is what a sampler shows (power_sampling): a reading is
+of the second before it, and most runs are shorter, so that much of it is of what ran before. The energy of a plan is the
+steady one.
 """
 
 from dataclasses import dataclass
