@@ -2,8 +2,8 @@
 
 Columns: device, dtype, m, n, k, us, watt, board_limit_watt, energy_mJ. Time comes from the constants of the stack
 `power` (the libraries of such runs, under sustained load). Power is what a sampler shows (power_sampling): a reading is
-of the second before it, and most runs are shorter, so that much of it is of what ran before. The energy of a plan is the
-steady one.
+of the second before it, and most runs are shorter, so that much of it is of what ran before. The energy of a plan is
+the steady one.
 """
 
 from dataclasses import dataclass
