@@ -3,8 +3,8 @@
     AISYS_TABLES=FOLDER python scripts/fit_energy.py
 
 Per generation (sm90 from H200, sm100 from B200): the time constants of these runs (stack `power`), starting from those
-of scripts/fit_matmul.py; the steady energy, on kernels long enough that the sampler sees little else; and what the
-sampler reports of all kernels, over the steady power. Printed errors and intervals come from folds by weight shape.
+of scripts/fit_matmul.py; and the energies of kernels, with time and power of setting a run up, from what the sampler
+shows of every run after the runs before it. Printed errors and intervals come from folds by weight shape.
 """
 
 from collections.abc import Mapping
