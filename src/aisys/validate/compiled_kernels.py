@@ -7,6 +7,7 @@ operands below (deep_gemm/compiler.cuh, 2025; Apache-2.0), as vLLM 0.22 picks th
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ SWAPPED_BELOW = 32
 _SHARED_BYTES = 232_448
 _L2_BYTES_PER_CLOCK = 6153
 """8 MB per 1.3 us of latency, over the clock."""
-_WIDTHS = range(16, 193, 16)
+_CLUSTERS = ((1, 1), (1, 2), (2, 1))
+_HEIGHTS, _WIDTHS = (64, 128, SWAPPED_BELOW, 256), range(16, 193, 16)
 
 
 def layouts(m: Ints, n: Ints, k: Ints) -> Ints:
@@ -55,13 +57,11 @@ def _swapped_width(m: Ints, n: Ints) -> Ints:
 
 def _candidates() -> Iterator[tuple[int, int, int, int]]:
     """Cluster of m and n, block of m and n, in the order in which they are compared."""
-    for cluster_m, cluster_n in ((1, 1), (1, 2), (2, 1)):
-        for block_m in (64, 128, SWAPPED_BELOW, 256):
-            for block_n in _WIDTHS:
-                over = block_n - 128
-                is_unrolled = over <= 0 or block_n % over == 0 or 128 % over == 0
-                if is_unrolled and min(block_m, block_n) <= 128:
-                    yield cluster_m, cluster_n, block_m, block_n
+    for (cluster_m, cluster_n), block_m, block_n in product(_CLUSTERS, _HEIGHTS, _WIDTHS):
+        over = block_n - 128
+        is_unrolled = over <= 0 or block_n % over == 0 or 128 % over == 0
+        if is_unrolled and min(block_m, block_n) <= 128:
+            yield cluster_m, cluster_n, block_m, block_n
 
 
 def _stages(k: Ints, block_m: int, block_n: int) -> Ints:
