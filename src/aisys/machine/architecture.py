@@ -86,4 +86,43 @@ class Cpu:
     constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
 
 
-Architecture = Gpu | SystolicArray | PimBank | Cpu
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLevel:
+    """What a memory of a SpatialArray is besides its `Memory`, which holds capacity, bandwidth and energy of reads.
+
+    All numbers, and those of the Memory, are of one instance. `fanout`: the spatial dims below it, name to extent:
+    each instance feeds that many of the next level, or of the multiply-accumulate units. `keeps`: the operand roles
+    that may be stored here (input weight output); the others pass by. `ports`: separate (reads and writes at once) or
+    shared. `reuse`: along which fan-out dims an operand is shared, `rows:output cols:input`: outputs are summed along
+    rows, inputs are sent to all columns; a dim not named takes any loop. `network`: what the wires below it do,
+    multicast (one read feeds all), reduce (sums on the way up), or unicast. `buffering`: double (filled while it is
+    read) or single.
+    """
+
+    write_bandwidth_bytes_per_s: Sourced
+    energy_joule_per_byte_written: Sourced
+    fanout: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
+    keeps: str = "input weight output"
+    ports: str = "separate"
+    reuse: str = "any"
+    network: str = "multicast reduce"
+    buffering: str = "double"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpatialArray:
+    """A hierarchy of memories around an array of multiply-accumulate units, for any loop nest.
+
+    `levels`: outermost first; each is a memory of the device, of the same name. `energy_joule_per_mac`: at
+    `mac_bits` wide operands. `dataflow`: any (the mapper is free), or rs for the row-stationary mapping of Eyeriss.
+    """
+
+    clock_hz: Sourced
+    energy_joule_per_mac: Sourced
+    mac_bits: Sourced
+    levels: FrozenMap[str, StorageLevel]
+    dataflow: str = "any"
+    constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
+
+
+Architecture = Gpu | SystolicArray | PimBank | Cpu | SpatialArray

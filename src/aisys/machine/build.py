@@ -4,7 +4,7 @@ A new architecture class in architecture.py is read from TOML without a change h
 """
 
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, get_args, get_type_hints
@@ -107,7 +107,7 @@ def device(entry: Entry, generation: Entry | None) -> Device:
     memories = _memories(facts)
     numbers = {name: facts.number(name) for name in _DEVICE_NUMBERS}
     facts.finish()
-    check_words(entry, ["architecture", *(name for name, hint in _hints(cls).items() if hint is str)])
+    check_words(entry, ["architecture", *(name for name, hint in _hints(cls).items() if hint is str or _row(hint))])
     return Device(name=entry.name, architecture=architecture, memories=memories, **numbers)
 
 
@@ -129,24 +129,50 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _architecture(cls: type, facts: Facts, constants: FrozenMap[str, Sourced]) -> Any:
     """An instance of architecture `cls` with one fact, or group of facts, per field."""
+    return cls(**_fields(cls, facts, facts.entry, "", constants))
+
+
+def _fields(cls: type, facts: Facts, part: Entry, prefix: str, constants: FrozenMap[str, Sourced]) -> dict[str, Any]:
+    """The fields of `cls`: its words from `part`, its numbers from the facts whose keys begin with `prefix`."""
     values: dict[str, Any] = {}
     hints = _hints(cls)
     for field in fields(cls):
         hint = hints[field.name]
         optional = field.default is not MISSING or field.default_factory is not MISSING
         if hint is str:
-            if not optional or field.name in facts.entry.words:
-                values[field.name] = word(facts.entry, field.name)
+            if not optional or field.name in part.words:
+                values[field.name] = word(part, field.name)
         elif hint is Sourced:
-            values[field.name] = facts.number(field.name)
+            values[field.name] = facts.number(prefix + field.name)
+        elif (row := _row(hint)) is not None:
+            values[field.name] = _parts(row, facts, field.name)
         else:
-            group = facts.group(field.name)
+            group = facts.group(prefix + field.name)
             if not group and not optional:
                 raise BadInput(f"{facts.entry.origin}: {facts.entry.name} has no {field.name}; give at least one")
             if field.name == "constants":
                 group = {**constants, **group}
             values[field.name] = FrozenMap(group) if hint != tuple[Sourced, ...] else tuple(group.values())
-    return cls(**values)
+    return values
+
+
+def _row(hint: Any) -> Any:
+    """The dataclass X of a hint FrozenMap[str, X], which a file writes as tables; None for other hints."""
+    row = get_args(hint)[-1] if get_args(hint) else None
+    return row if is_dataclass(row) else None
+
+
+def _parts(cls: Any, facts: Facts, field: str) -> FrozenMap[str, Any]:
+    """One `cls` per table [field.NAME] of the file, in its order."""
+    found = facts.entry.parts.get(field)
+    if found is None or not found.parts:
+        raise BadInput(f"{facts.entry.origin}: {facts.entry.name} has no {field}; add a table [{field}.NAME] for each")
+    texts = [name for name, hint in _hints(cls).items() if hint is str]
+    made: dict[str, Any] = {}
+    for name, part in found.parts.items():
+        check_words(part, texts)
+        made[name] = cls(**_fields(cls, facts, part, f"{field}.{name}.", FrozenMap()))
+    return FrozenMap(made)
 
 
 def _memories(facts: Facts) -> FrozenMap[str, Memory]:

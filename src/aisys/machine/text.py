@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from itertools import groupby
 
@@ -37,6 +37,8 @@ def _table(noun: Device | Link | Machine, prefix: str) -> Iterator[str]:
         return
     words = {"technology": noun.technology} if isinstance(noun, Link) else _words(noun)
     yield from (f"{field} = {_quoted(value)}" for field, value in words.items())
+    if isinstance(noun, Device):
+        yield from _tables(noun, prefix)
     yield from _groups(_link_facts(noun) if isinstance(noun, Link) else _device_facts(noun), prefix)
 
 
@@ -58,14 +60,24 @@ def _words(device: Device) -> dict[str, str]:
     return {"architecture": type(architecture).__name__} | {k: v for k, v in texts.items() if isinstance(v, str)}
 
 
+def _tables(device: Device, prefix: str) -> Iterator[str]:
+    """The texts of every part of an architecture that is a table of its own, such as the levels of a SpatialArray."""
+    for field in fields(device.architecture):
+        value = getattr(device.architecture, field.name)
+        for name, part in value.items() if isinstance(value, FrozenMap) else ():
+            if is_dataclass(part):
+                yield f"\n[{prefix}{_key(field.name)}.{_key(name)}]"
+                texts = ((f.name, getattr(part, f.name)) for f in fields(part))
+                yield from (f"{name} = {_quoted(text)}" for name, text in texts if isinstance(text, str))
+
+
 def _device_facts(device: Device) -> Iterator[tuple[str, Sourced]]:
     for field in fields(device.architecture):
         yield from _flat(field.name, getattr(device.architecture, field.name))
-    for name, memory in device.memories.items():
-        for field in fields(memory):
-            yield from _flat(f"memories.{name}.{field.name}", getattr(memory, field.name))
+    yield from _flat("memories", device.memories)
     for field in fields(device):
-        yield from _flat(field.name, getattr(device, field.name))
+        value = getattr(device, field.name)
+        yield from _flat(field.name, value) if isinstance(value, Sourced) else ()
 
 
 def _link_facts(link: Link) -> Iterator[tuple[str, Sourced]]:
@@ -77,9 +89,13 @@ def _flat(key: str, value: object) -> Iterator[tuple[str, Sourced]]:
     if isinstance(value, Sourced):
         yield key, value
     elif isinstance(value, FrozenMap):
-        yield from ((f"{key}.{name}", one) for name, one in value.items() if isinstance(one, Sourced))
+        for name, one in value.items():
+            yield from _flat(f"{key}.{name}", one)
     elif isinstance(value, tuple):
         yield from ((f"{key}.{index}", one) for index, one in enumerate(value))
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _flat(f"{key}.{field.name}", getattr(value, field.name))
 
 
 def _groups(facts: Iterator[tuple[str, Sourced]], prefix: str) -> Iterator[str]:

@@ -1,0 +1,164 @@
+"""What is computed: a product of tensors over named dims, each tensor addressed by sums of dims.
+
+`output[k, p] += weight[k, c, r] * input[c, 2 p + r]` is a convolution with stride 2 of one dimension.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import prod
+
+from aisys.errors import BadInput
+from aisys.frozen import FrozenMap
+
+ROLES = ("input", "weight", "output")
+MAX_EXTENT = 2**40
+
+Rank = FrozenMap[str, int]
+"""One axis of a tensor: its index is the sum of coefficient x dim, so `{p: 2, r: 1}` is 2 p + r."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """One tensor of an einsum. role: input, weight or output, which a memory's `keeps` names.
+
+    density: the stored share of non-zeros; 1 is dense.
+    """
+
+    name: str
+    role: str
+    ranks: tuple[Rank, ...]
+    bits: int = 8
+    density: float = 1.0
+
+    @property
+    def dims(self) -> frozenset[str]:
+        """The dims that address it. A loop over any other dim meets the same elements again."""
+        return frozenset(dim for rank in self.ranks for dim in rank)
+
+    def elements(self, tile: Mapping[str, int]) -> int:
+        """How many elements a tile of these extents touches; gaps between strided elements count as touched."""
+        return prod(1 + sum(c * (tile[d] - 1) for d, c in rank.items()) for rank in self.ranks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Einsum:
+    """`extents` of every dim, and the operands: any number that are read, and one output that is summed into."""
+
+    name: str
+    extents: FrozenMap[str, int]
+    operands: tuple[Operand, ...]
+
+    def __post_init__(self) -> None:
+        for dim, extent in self.extents.items():
+            if not 1 <= extent <= MAX_EXTENT:
+                raise BadInput(f"{self.name}: dim {dim} has extent {extent}; give 1 to {MAX_EXTENT}")
+        for operand in self.operands:
+            self._check(operand)
+        outputs = [operand.name for operand in self.operands if operand.role == "output"]
+        if len(outputs) != 1:
+            raise BadInput(f"{self.name}: {len(outputs)} outputs ({', '.join(outputs)}); an einsum has one")
+
+    def _check(self, operand: Operand) -> None:
+        where = f"{self.name}: {operand.name}"
+        if operand.role not in ROLES:
+            raise BadInput(f"{where} has role {operand.role!r}; use one of {', '.join(ROLES)}")
+        seen: list[str] = [dim for rank in operand.ranks for dim in rank]
+        for dim in seen:
+            if dim not in self.extents:
+                near = get_close_matches(dim, self.extents, n=1) or list(self.extents)
+                raise BadInput(f"{where} is indexed by {dim!r}, which has no extent; nearest: {', '.join(near)}")
+            if seen.count(dim) > 1:
+                raise BadInput(f"{where} uses dim {dim!r} in two ranks; a tile of it would be no box")
+        if operand.role == "output" and any(list(rank.values()) != [1] for rank in operand.ranks):
+            raise BadInput(f"{where} is written along a sum of dims; rename the dims so that each rank is one dim")
+        if any(coefficient < 1 for rank in operand.ranks for coefficient in rank.values()):
+            raise BadInput(f"{where} has a coefficient below 1; strides and dilations are at least 1")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The names of its dims, in order."""
+        return tuple(self.extents)
+
+    @property
+    def output(self) -> Operand:
+        """The operand that is written."""
+        return next(operand for operand in self.operands if operand.role == "output")
+
+    @property
+    def num_macs(self) -> int:
+        """Points of its iteration space: one multiply-accumulate each."""
+        return prod(self.extents.values())
+
+    def operand(self, name: str) -> Operand:
+        """The operand `name`. Raises BadInput with the known names."""
+        for one in self.operands:
+            if one.name == name:
+                return one
+        raise BadInput(f"{self.name} has no operand {name!r}; it has {', '.join(o.name for o in self.operands)}")
+
+
+def matmul(*, m: int, n: int, k: int, batch: int = 1, bits: int = 8) -> Einsum:
+    """out[b,m,n] += a[b,m,k] * w[b,k,n]; one weight for the whole batch belongs into m.
+
+    >>> matmul(m=2, n=3, k=4).num_macs
+    24
+    """
+    return _named("matmul", dict(b=batch, m=m, n=n, k=k), ("b m k", "b k n", "b m n"), bits)
+
+
+def conv(
+    *, batch: int = 1, out_channels: int, in_channels: int, out_hw: tuple[int, int], kernel_hw: tuple[int, int],
+    stride: int = 1, dilation: int = 1, groups: int = 1, bits: int = 8,
+) -> Einsum:  # fmt: skip
+    """A two-dimensional convolution without padding: dims n g m c p q r s, channels per group.
+
+    Depthwise is groups = channels with out_channels = in_channels = 1.
+    """
+    extents = dict(
+        n=batch, g=groups, m=out_channels, c=in_channels, p=out_hw[0], q=out_hw[1], r=kernel_hw[0], s=kernel_hw[1]
+    )
+    rows, cols = f"{stride}p+{dilation}r", f"{stride}q+{dilation}s"
+    return _named("conv", extents, (f"n g c {rows} {cols}", "g m c r s", "n g m p q"), bits)
+
+
+def attention(
+    *, batch: int = 1, heads: int, q_len: int, kv_len: int, head_dim: int, value_dim: int | None = None, bits: int = 8
+) -> tuple[Einsum, Einsum]:
+    """scores[b,h,q,t] += Q[b,h,q,d] K[b,h,t,d], and context[b,h,q,e] += scores[b,h,q,t] V[b,h,t,e].
+
+    K and V have the role of weights; the softmax between the two is no einsum.
+    """
+    scores = dict(b=batch, h=heads, q=q_len, t=kv_len, d=head_dim)
+    context = dict(b=batch, h=heads, q=q_len, e=value_dim or head_dim, t=kv_len)
+    return (
+        _named("scores", scores, ("b h q d", "b h t d", "b h q t"), bits),
+        _named("context", context, ("b h q t", "b h t e", "b h q e"), bits),
+    )
+
+
+def spmm(*, m: int, n: int, k: int, density: float, bits: int = 8) -> Einsum:
+    """out[m,n] += a[m,k] * w[k,n] where only `density` of a is stored; the loop nest walks it as dense.
+
+    What skipping or gating saves is for the cost model of sparse operands to say.
+    """
+    if not 0 < density <= 1:
+        raise BadInput(f"spmm: density is {density:g}; give more than 0 and at most 1")
+    dense = _named("spmm", dict(m=m, n=n, k=k), ("m k", "k n", "m n"), bits)
+    first, *rest = dense.operands
+    sparse = Operand(name=first.name, role=first.role, ranks=first.ranks, bits=bits, density=density)
+    return Einsum(name="spmm", extents=dense.extents, operands=(sparse, *rest))
+
+
+def _named(name: str, extents: Mapping[str, int], tensors: Iterable[str], bits: int) -> Einsum:
+    """`tensors`: the ranks of input, weight and output as words, `n c 2p+1r`."""
+    operands = (
+        Operand(name=role, role=role, ranks=tuple(_rank(word) for word in words.split()), bits=bits)
+        for role, words in zip(ROLES, tensors, strict=True)
+    )
+    return Einsum(name=name, extents=FrozenMap(extents), operands=tuple(operands))
+
+
+def _rank(word: str) -> Rank:
+    terms = (term for term in word.split("+"))
+    return FrozenMap({term.lstrip("0123456789"): int(term.rstrip("abcdefghijklmnopqrstuvwxyz") or 1) for term in terms})

@@ -1,0 +1,242 @@
+"""Accesses, cycles and energy of every mapping of a table, as arrays.
+
+Reads, fills and updates are elements over all instances of a level, and one run of the einsum. A read sends an element
+inwards or adds a stored partial sum to a new one; a fill writes what came from outside; an update writes a result that
+came from inside. The first visit of an output needs no read and no fill: it begins at zero.
+
+The array steps in time with its loops: one tile of the innermost level per cycle on every unit. A port moves its bits
+beside that (double buffering) or after it (single). Not modelled: start-up and drain of the pipeline, conflicts of
+banks, and anything that depends on data.
+
+Source: the access counts are those of Timeloop (Parashar et al. 2019, ISPASS) without its bypass of fills in networks.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aisys.cost.loop_nest.counting import Floats
+from aisys.cost.loop_nest.einsum import Einsum, Operand
+from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
+from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable
+from aisys.cost.loop_nest.traffic import Visits, Walk, first_visits, moved, visits
+from aisys.frozen import FrozenMap
+
+CHUNK_ROWS = 4096
+"""Rows that are worked on together: their columns stay in the caches of a core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Accesses:
+    """Accesses of one operand at one level, arrays [rows]: elements over all instances.
+
+    tile: elements that one instance holds. drains: outputs that leave the level for the one outside.
+    """
+
+    reads: Floats
+    fills: Floats
+    updates: Floats
+    drains: Floats
+    tile: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NestCost:
+    """What each mapping of a table costs, arrays [rows].
+
+    accesses: (level, operand) to its counts. level_cycles: what the ports of each level need. used_bits: what one
+    instance holds. fits: whether every level has room. utilisation: work per unit and cycle of the compute part.
+    """
+
+    accesses: FrozenMap[tuple[str, str], Accesses]
+    compute_cycles: Floats
+    level_cycles: FrozenMap[str, Floats]
+    cycles: Floats
+    level_joule: FrozenMap[str, Floats]
+    mac_joule: float
+    energy_joule: Floats
+    used_bits: FrozenMap[str, Floats]
+    fits: NDArray[np.bool_]
+    utilisation: Floats
+
+
+def evaluate(einsum: Einsum, machine: Hierarchy, mappings: MappingTable | Mapping) -> NestCost:
+    """The cost of every mapping, which `check` would accept. Mappings that overflow a level are priced; see `fits`."""
+    table = mappings if isinstance(mappings, MappingTable) else MappingTable.of(mappings)
+    if len(table) <= CHUNK_ROWS:
+        return _evaluate(einsum, machine, table)
+    parts = [
+        _evaluate(einsum, machine, MappingTable(table.nest, table.factors[start : start + CHUNK_ROWS]))
+        for start in range(0, len(table), CHUNK_ROWS)
+    ]
+    return _joined(parts)
+
+
+def _evaluate(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> NestCost:
+    walk = Walk.of(einsum, table)
+    rows = len(table)
+    accesses: dict[tuple[str, str], Accesses] = {}
+    for operand in einsum.operands:
+        for level, found in _of_operand(walk, machine, table.nest, operand).items():
+            accesses[level, operand.name] = _filled(found, rows)
+    compute = np.broadcast_to(_steps(walk), rows).astype(float)
+    port, waiting = {}, np.zeros(rows)
+    for position, level in enumerate(machine.levels):
+        busy = _port_cycles(walk, einsum, level, position, machine, accesses)
+        port[level.name] = np.broadcast_to(busy, rows).astype(float)
+        if not level.is_double_buffered:
+            waiting = waiting + _refill_cycles(walk, einsum, level, position, machine, accesses)
+    cycles = np.maximum(compute, np.max([*port.values(), compute], axis=0)) + waiting
+    joule = {
+        level.name: np.broadcast_to(_joule(walk, einsum, level, position, machine, accesses, cycles), rows)
+        for position, level in enumerate(machine.levels)
+    }
+    mac_joule = einsum.num_macs * machine.mac_joule
+    used = {
+        level.name: np.broadcast_to(np.asarray(_used_bits(einsum, level, accesses), float), rows)
+        for level in machine.levels
+    }
+    fits = np.all([used[level.name] <= level.capacity_bits for level in machine.levels], axis=0)
+    return NestCost(
+        accesses=FrozenMap(accesses), compute_cycles=compute, level_cycles=FrozenMap(port), cycles=cycles,
+        level_joule=FrozenMap(joule), mac_joule=mac_joule, energy_joule=mac_joule + np.sum([*joule.values()], axis=0),
+        used_bits=FrozenMap(used), fits=fits, utilisation=einsum.num_macs / (compute * machine.num_macs),
+    )  # fmt: skip
+
+
+def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand) -> dict[str, dict[str, Any]]:
+    """Counts of one operand at each level that keeps it."""
+    places = _places(nest, operand)
+    is_output = operand.role == "output"
+    found: dict[str, dict[str, Any]] = {}
+    incoming: Any = 0.0
+    for position, (level, depth) in enumerate(places):
+        last = position + 1 == len(places)
+        inner = len(walk.loops) if last else places[position + 1][1]
+        seen = Visits(inner, (True,) * inner, (None,) * inner) if last else visits(walk, operand, inner)
+        below = moved(walk, operand, seen)
+        content = moved(walk, operand, seen, _shared(walk, machine.levels[machine.index(level)], depth, inner, is_output))
+        own = first_visits(walk, operand, depth) if is_output else 0.0
+        tile: Any = 1.0
+        for rank in operand.ranks:
+            tile = tile * (1.0 + sum(c * (walk.tile(depth, dim) - 1.0) for dim, c in rank.items()))
+        drains = incoming if is_output and position else 0.0
+        reads = content - own + (drains if machine.reads_on_drain else 0.0) if is_output else content
+        found[level] = {
+            "reads": reads, "updates": content if is_output else 0.0, "drains": drains, "tile": tile,
+            "fills": incoming - (own if is_output else 0.0) if position else 0.0,
+        }  # fmt: skip
+        incoming = below
+    return found
+
+
+def _places(nest: Mapping, operand: Operand) -> list[tuple[str, int]]:
+    """The levels that keep `operand`, outermost first, and how many loops lie outside each."""
+    found: list[tuple[str, int]] = []
+    depth = 0
+    for node in nest.nodes:
+        if isinstance(node, Loop):
+            depth += 1
+        elif isinstance(node, Keep) and operand.name in node.operands:
+            found.append((node.level, depth))
+    return found
+
+
+def _shared(walk: Walk, level: Level, outer: int, inner: int, is_output: bool) -> frozenset[int]:
+    """The spatial loops between a level and the next that keeps the operand, where the network shares its tiles."""
+    if not (level.can_reduce if is_output else level.can_multicast):
+        return frozenset()
+    return frozenset(i for i in range(outer, inner) if walk.loops[i].is_spatial)
+
+
+def _steps(walk: Walk) -> Any:
+    keep = tuple(not loop.is_spatial for loop in walk.loops)
+    steps: Any = 1.0
+    for dim in walk.einsum.dims:
+        steps = steps * walk.count(len(walk.loops), dim, keep)
+    return steps
+
+
+def _instances(walk: Walk, machine: Hierarchy, position: int) -> Any:
+    """Instances of a level that take part: the spatial loops over the fan-outs outside it."""
+    outside = {level.name for level in machine.levels[:position]}
+    used: Any = 1.0
+    for loop, factor in zip(walk.loops, walk.factors, strict=True):
+        if loop.is_spatial and loop.over.rpartition(".")[0] in outside:
+            used = used * factor
+    return used
+
+
+def _bits(einsum: Einsum, level: Level, accesses: dict[tuple[str, str], Accesses], *counts: str) -> Any:
+    """Bits of the given counts at a level, over all instances and operands."""
+    total: Any = 0.0
+    for operand in einsum.operands:
+        found = accesses.get((level.name, operand.name))
+        if found is not None:
+            for count in counts:
+                total = total + level.bits(operand) * getattr(found, count)
+    return total
+
+
+def _port_cycles(
+    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
+    accesses: dict[tuple[str, str], Accesses],
+) -> Any:  # fmt: skip
+    """Cycles that the ports of one instance are busy."""
+    instances = _instances(walk, machine, position)
+    reading = _bits(einsum, level, accesses, "reads") / instances / level.read_bits_per_cycle
+    writing = _bits(einsum, level, accesses, "fills", "updates") / instances / level.write_bits_per_cycle
+    return reading + writing if level.has_shared_port else np.maximum(reading, writing)
+
+
+def _refill_cycles(
+    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
+    accesses: dict[tuple[str, str], Accesses],
+) -> Any:  # fmt: skip
+    """Cycles in which a single buffer takes in and sends out tiles, and the units below it wait."""
+    instances = _instances(walk, machine, position)
+    filling = _bits(einsum, level, accesses, "fills") / instances / level.write_bits_per_cycle
+    return filling + _bits(einsum, level, accesses, "drains") / instances / level.read_bits_per_cycle
+
+
+def _joule(
+    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
+    accesses: dict[tuple[str, str], Accesses], cycles: Floats,
+) -> Any:  # fmt: skip
+    moved_joule = _bits(einsum, level, accesses, "reads") * level.read_joule_per_bit
+    moved_joule = moved_joule + _bits(einsum, level, accesses, "fills", "updates") * level.write_joule_per_bit
+    return moved_joule + level.leak_joule_per_cycle * machine.num_instances(position) * cycles
+
+
+def _used_bits(einsum: Einsum, level: Level, accesses: dict[tuple[str, str], Accesses]) -> Any:
+    return _bits(einsum, level, accesses, "tile")
+
+
+def _filled(counts: dict[str, Any], rows: int) -> Accesses:
+    return Accesses(**{name: np.broadcast_to(np.asarray(value, float), rows) for name, value in counts.items()})
+
+
+def _joined(parts: list[NestCost]) -> NestCost:
+    """The rows of several tables of one nest, one after the other."""
+    first = parts[0]
+
+    def join(pick: Any) -> Any:
+        return np.concatenate([pick(part) for part in parts])
+
+    def maps(name: str) -> Any:
+        return FrozenMap({key: join(lambda p, k=key: getattr(p, name)[k]) for key in getattr(first, name)})
+
+    accesses = {
+        key: Accesses(**{f: join(lambda p, k=key, f=f: getattr(p.accesses[k], f)) for f in Accesses.__slots__})
+        for key in first.accesses
+    }
+    plain = {n: join(lambda p, n=n: getattr(p, n)) for n in _ARRAYS}
+    return NestCost(
+        accesses=FrozenMap(accesses), mac_joule=first.mac_joule, **{n: maps(n) for n in _MAPS}, **plain
+    )
+
+
+_ARRAYS = ("compute_cycles", "cycles", "energy_joule", "fits", "utilisation")
+_MAPS = ("level_cycles", "level_joule", "used_bits")

@@ -1,0 +1,128 @@
+"""The machine as a loop nest sees it: levels of storage, how many of each, what an access costs."""
+
+from dataclasses import dataclass, field
+from math import inf, prod
+
+from aisys.cost.loop_nest.einsum import ROLES, Operand
+from aisys.errors import BadInput, Unsupported, unknown_name
+from aisys.frozen import FrozenMap
+from aisys.machine import Device, Memory, SpatialArray, StorageLevel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One level; all numbers are of one instance. An update is a write.
+
+    keeps: roles that it may store; empty for a level that only fans out. capacity_bits: inf without a limit.
+    fanout: spatial dims below it, each to its extent. reuse: fan-out dim to the role that is shared along it.
+    can_multicast: one read feeds every child that needs the same tile; can_reduce: partial sums of children are added
+    on their way up. word_bits: bits that one element takes here; 0: as many as the operand has. joule per bit and bits per cycle are of
+    the port; leak is of one cycle.
+    """
+
+    name: str
+    keeps: frozenset[str] = frozenset(ROLES)
+    capacity_bits: float = inf
+    fanout: FrozenMap[str, int] = field(default_factory=FrozenMap)
+    reuse: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    read_bits_per_cycle: float = inf
+    write_bits_per_cycle: float = inf
+    has_shared_port: bool = False
+    is_double_buffered: bool = True
+    can_multicast: bool = True
+    can_reduce: bool = True
+    word_bits: int = 0
+    read_joule_per_bit: float = 0.0
+    write_joule_per_bit: float = 0.0
+    leak_joule_per_cycle: float = 0.0
+
+    @property
+    def num_children(self) -> int:
+        """Instances of the next level (or multiply-accumulate units) below each instance."""
+        return prod(self.fanout.values())
+
+    def bits(self, operand: Operand) -> int:
+        """Bits that one element of `operand` takes here."""
+        return self.word_bits or operand.bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchy:
+    """`levels`, outermost first, around the multiply-accumulate units below the last one.
+
+    reads_on_drain: a tile of outputs that leaves a level is read there; Timeloop does not count that read.
+    """
+
+    name: str
+    levels: tuple[Level, ...]
+    mac_joule: float
+    clock_hz: float = 1e9
+    dataflow: str = "any"
+    reads_on_drain: bool = True
+
+    @classmethod
+    def of(cls, device: Device) -> "Hierarchy":
+        """The hierarchy of a device whose architecture is a SpatialArray.
+
+        Raises Unsupported for another architecture; BadInput for a level without a memory, or with a word that its
+        fields do not know.
+        """
+        array = device.architecture
+        if not isinstance(array, SpatialArray):
+            raise Unsupported(f"{device.name} is a {type(array).__name__}; a loop nest needs a SpatialArray")
+        for name in array.levels:
+            if name not in device.memories:
+                raise BadInput(f"{device.name}: level {name!r} is no memory; it has {', '.join(device.memories)}")
+        clock = float(array.clock_hz)
+        levels = tuple(
+            _level(device.name, name, level, device.memories[name], clock) for name, level in array.levels.items()
+        )
+        return cls(
+            name=device.name, levels=levels, mac_joule=float(array.energy_joule_per_mac), clock_hz=clock,
+            dataflow=array.dataflow,
+        )  # fmt: skip
+
+    def index(self, name: str) -> int:
+        """The position of level `name`, outermost is 0. Raises UnknownName."""
+        for position, level in enumerate(self.levels):
+            if level.name == name:
+                return position
+        raise unknown_name(f"level of {self.name}", name, [level.name for level in self.levels])
+
+    def num_instances(self, position: int) -> int:
+        """How many instances of the level at `position` there are; len(levels) asks for the arithmetic units."""
+        return prod(level.num_children for level in self.levels[:position])
+
+    @property
+    def num_macs(self) -> int:
+        """Multiply-accumulate units: operations per cycle."""
+        return self.num_instances(len(self.levels))
+
+
+def _level(device: str, name: str, level: StorageLevel, memory: Memory, clock_hz: float) -> Level:
+    where = f"{device}: level {name}"
+    keeps = frozenset(level.keeps.split()) if level.keeps != "nothing" else frozenset()
+    for role in keeps - set(ROLES):
+        raise BadInput(f"{where}: keeps {role!r}; use {' '.join(ROLES)}, or nothing")
+    for field, known in (("ports", ("separate", "shared")), ("buffering", ("double", "single"))):
+        if getattr(level, field) not in known:
+            raise unknown_name(f"{field} of {where}", getattr(level, field), known)
+    reuse = dict(word.partition(":")[::2] for word in level.reuse.split() if level.reuse != "any")
+    for dim, role in reuse.items():
+        if dim not in level.fanout or role not in ROLES:
+            raise BadInput(f"{where}: reuse {dim}:{role}; write DIM:ROLE with a dim of its fanout")
+    network = level.network.split()
+    for word in network:
+        if word not in ("multicast", "reduce", "unicast"):
+            raise unknown_name(f"network of {where}", word, ("multicast", "reduce", "unicast"))
+    per_cycle = 8 / clock_hz
+    return Level(
+        name=name, keeps=keeps, capacity_bits=8 * float(memory.capacity_bytes),
+        fanout=FrozenMap({dim: int(extent) for dim, extent in level.fanout.items()}), reuse=FrozenMap(reuse),
+        read_bits_per_cycle=memory.bandwidth_bytes_per_s * per_cycle,
+        write_bits_per_cycle=level.write_bandwidth_bytes_per_s * per_cycle,
+        has_shared_port=level.ports == "shared", is_double_buffered=level.buffering == "double",
+        can_multicast="multicast" in network, can_reduce="reduce" in network,
+        read_joule_per_bit=memory.energy_joule_per_byte / 8,
+        write_joule_per_bit=level.energy_joule_per_byte_written / 8,
+    )  # fmt: skip
