@@ -1,11 +1,11 @@
 """Loop nests: any einsum on any hierarchy of memories, one mapping or millions."""
 
 from aisys.cost.loop_nest.einsum import Einsum, Operand, attention, conv, matmul, spmm
-from aisys.cost.loop_nest.evaluate import Accesses, NestCost, evaluate
+from aisys.cost.loop_nest.evaluate import Accesses, NestCost, check_fits, evaluate
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable, check, parse
 
 __all__ = [
     "Accesses", "Einsum", "Hierarchy", "Keep", "Level", "Loop", "Mapping", "MappingTable", "NestCost", "Operand", "attention",
-    "check", "conv", "evaluate", "matmul", "parse", "spmm",
+    "check", "check_fits", "conv", "evaluate", "matmul", "parse", "spmm",
 ]  # fmt: skip

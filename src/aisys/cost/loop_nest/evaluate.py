@@ -22,6 +22,7 @@ from aisys.cost.loop_nest.einsum import Einsum, Operand
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable
 from aisys.cost.loop_nest.traffic import Visits, Walk, first_visits, moved, visits
+from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
 
 CHUNK_ROWS = 4096
@@ -74,6 +75,17 @@ def evaluate(einsum: Einsum, machine: Hierarchy, mappings: MappingTable | Mappin
     return _joined(parts)
 
 
+def check_fits(cost: NestCost, machine: Hierarchy, row: int = 0) -> None:
+    """Raises BadInput where a level overflows in mapping `row`: how much it holds, and how much it would have to."""
+    for level in machine.levels:
+        used = float(cost.used_bits[level.name][row])
+        if used > level.capacity_bits:
+            raise BadInput(
+                f"{level.name} would hold {used / 8:,.0f} bytes and has {level.capacity_bits / 8:,.0f}; "
+                f"make its tiles {used / level.capacity_bits:.2g}x smaller, or let an operand pass by"
+            )
+
+
 def _evaluate(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> NestCost:
     walk = Walk.of(einsum, table)
     rows = len(table)
@@ -117,7 +129,9 @@ def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand)
         inner = len(walk.loops) if last else places[position + 1][1]
         seen = Visits(inner, (True,) * inner, (None,) * inner) if last else visits(walk, operand, inner)
         below = moved(walk, operand, seen)
-        content = moved(walk, operand, seen, _shared(walk, machine.levels[machine.index(level)], depth, inner, is_output))
+        content = moved(
+            walk, operand, seen, _shared(walk, machine.levels[machine.index(level)], depth, inner, is_output)
+        )
         own = first_visits(walk, operand, depth) if is_output else 0.0
         tile: Any = 1.0
         for rank in operand.ranks:
@@ -205,9 +219,23 @@ def _joule(
     walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
     accesses: dict[tuple[str, str], Accesses], cycles: Floats,
 ) -> Any:  # fmt: skip
-    moved_joule = _bits(einsum, level, accesses, "reads") * level.read_joule_per_bit
-    moved_joule = moved_joule + _bits(einsum, level, accesses, "fills", "updates") * level.write_joule_per_bit
-    return moved_joule + level.leak_joule_per_cycle * machine.num_instances(position) * cycles
+    instances = _instances(walk, machine, position)
+    joule_per_bit = {
+        "reads": level.read_joule_per_bit, "fills": level.write_joule_per_bit, "updates": level.update_joule_per_bit,
+    }  # fmt: skip
+    total: Any = level.leak_joule_per_cycle * machine.num_instances(position) * cycles
+    for operand in einsum.operands:
+        found = accesses.get((level.name, operand.name))
+        for count, joule in joule_per_bit.items() if found is not None else ():
+            total = total + level.bits(operand) * joule * _in_blocks(
+                getattr(found, count), instances, level.block_words
+            )
+    return total
+
+
+def _in_blocks(count: Floats, instances: Any, block: int) -> Any:
+    """`count` elements over all instances, rounded up to whole blocks at each."""
+    return count if block == 1 else np.ceil(count / instances / block - 1e-9) * block * instances
 
 
 def _used_bits(einsum: Einsum, level: Level, accesses: dict[tuple[str, str], Accesses]) -> Any:
@@ -233,9 +261,7 @@ def _joined(parts: list[NestCost]) -> NestCost:
         for key in first.accesses
     }
     plain = {n: join(lambda p, n=n: getattr(p, n)) for n in _ARRAYS}
-    return NestCost(
-        accesses=FrozenMap(accesses), mac_joule=first.mac_joule, **{n: maps(n) for n in _MAPS}, **plain
-    )
+    return NestCost(accesses=FrozenMap(accesses), mac_joule=first.mac_joule, **{n: maps(n) for n in _MAPS}, **plain)
 
 
 _ARRAYS = ("compute_cycles", "cycles", "energy_joule", "fits", "utilisation")

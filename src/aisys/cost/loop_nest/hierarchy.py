@@ -11,12 +11,14 @@ from aisys.machine import Device, Memory, SpatialArray, StorageLevel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One level; all numbers are of one instance. An update is a write.
+    """One level; all numbers are of one instance.
 
     keeps: roles that it may store; empty for a level that only fans out. capacity_bits: inf without a limit.
     fanout: spatial dims below it, each to its extent. reuse: fan-out dim to the role that is shared along it.
     can_multicast: one read feeds every child that needs the same tile; can_reduce: partial sums of children are added
-    on their way up. word_bits: bits that one element takes here; 0: as many as the operand has. joule per bit and bits per cycle are of
+    on their way up. word_bits: bits that
+    one element takes here; 0: as many as the operand has. block_words: elements of
+    one access, of which an instance makes a whole number in a run. joule per bit and bits per cycle are of
     the port; leak is of one cycle.
     """
 
@@ -32,8 +34,10 @@ class Level:
     can_multicast: bool = True
     can_reduce: bool = True
     word_bits: int = 0
+    block_words: int = 1
     read_joule_per_bit: float = 0.0
     write_joule_per_bit: float = 0.0
+    update_joule_per_bit: float = 0.0
     leak_joule_per_cycle: float = 0.0
 
     @property
@@ -125,4 +129,5 @@ def _level(device: str, name: str, level: StorageLevel, memory: Memory, clock_hz
         can_multicast="multicast" in network, can_reduce="reduce" in network,
         read_joule_per_bit=memory.energy_joule_per_byte / 8,
         write_joule_per_bit=level.energy_joule_per_byte_written / 8,
+        update_joule_per_bit=level.energy_joule_per_byte_written / 8,
     )  # fmt: skip

@@ -116,9 +116,7 @@ def _is_active(einsum: Einsum, loops: tuple[Loop, ...], position: int) -> bool:
     return not loop.is_spatial and loop.factor > 1 and _weight(loops, position) < einsum.extents[loop.dim]
 
 
-def _slides(
-    einsum: Einsum, loops: tuple[Loop, ...], depth: int, step: tuple[Point, Point], innermost: int
-) -> bool:
+def _slides(einsum: Einsum, loops: tuple[Loop, ...], depth: int, step: tuple[Point, Point], innermost: int) -> bool:
     """Whether a step moves the dim of the innermost loop on by one tile of it, and no other dim."""
     before, after = (_begin(einsum, loops, depth, index) for index in step)
     dim = loops[innermost].dim
