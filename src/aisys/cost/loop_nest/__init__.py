@@ -6,6 +6,7 @@ from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable, check, parse
 
 __all__ = [
-    "Accesses", "Einsum", "Hierarchy", "Keep", "Level", "Loop", "Mapping", "MappingTable", "NestCost", "Operand", "attention",
+    "Accesses", "Einsum", "Hierarchy", "Keep", "Level", "Loop", "Mapping", "MappingTable", "NestCost", "Operand",
+    "attention",
     "check", "check_fits", "conv", "evaluate", "matmul", "parse", "spmm",
 ]  # fmt: skip

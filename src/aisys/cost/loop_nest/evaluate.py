@@ -91,8 +91,8 @@ def _evaluate(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> NestCo
     rows = len(table)
     accesses: dict[tuple[str, str], Accesses] = {}
     for operand in einsum.operands:
-        for level, found in _of_operand(walk, machine, table.nest, operand).items():
-            accesses[level, operand.name] = _filled(found, rows)
+        for name, found in _of_operand(walk, machine, table.nest, operand).items():
+            accesses[name, operand.name] = _filled(found, rows)
     compute = np.broadcast_to(_steps(walk), rows).astype(float)
     port, waiting = {}, np.zeros(rows)
     for position, level in enumerate(machine.levels):

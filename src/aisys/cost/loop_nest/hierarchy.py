@@ -108,9 +108,9 @@ def _level(device: str, name: str, level: StorageLevel, memory: Memory, clock_hz
     keeps = frozenset(level.keeps.split()) if level.keeps != "nothing" else frozenset()
     for role in keeps - set(ROLES):
         raise BadInput(f"{where}: keeps {role!r}; use {' '.join(ROLES)}, or nothing")
-    for field, known in (("ports", ("separate", "shared")), ("buffering", ("double", "single"))):
-        if getattr(level, field) not in known:
-            raise unknown_name(f"{field} of {where}", getattr(level, field), known)
+    for name_of, known in (("ports", ("separate", "shared")), ("buffering", ("double", "single"))):
+        if getattr(level, name_of) not in known:
+            raise unknown_name(f"{name_of} of {where}", getattr(level, name_of), known)
     reuse = dict(word.partition(":")[::2] for word in level.reuse.split() if level.reuse != "any")
     for dim, role in reuse.items():
         if dim not in level.fanout or role not in ROLES:

@@ -7,7 +7,7 @@ Tests compare the two. Extents should be small: its time is the number of multip
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from aisys.cost.loop_nest.einsum import Einsum, Operand
 from aisys.cost.loop_nest.hierarchy import Hierarchy
@@ -32,7 +32,7 @@ def count(einsum: Einsum, machine: Hierarchy, mapping: Mapping) -> dict[tuple[st
     found: dict[tuple[str, str], Counts] = {}
     for operand in einsum.operands:
         places = [*_places(mapping, operand), ("", len(mapping.loops))]
-        for outer, inner in zip(places, places[1:], strict=False):
+        for outer, inner in pairwise(places):
             counts = _between(einsum, machine, mapping.loops, operand, outer, inner[1])
             found.setdefault((outer[0], operand.name), defaultdict(int)).update(counts["outer"])
             if inner[0]:

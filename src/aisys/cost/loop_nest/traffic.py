@@ -135,8 +135,9 @@ def moved(walk: Walk, operand: Operand, seen: Visits, shared: frozenset[int] = f
     keep = tuple(False if i in shared else kept for i, kept in enumerate(seen.counted))
     total: Any = 1.0
     for rank in operand.ranks:
-        cuts = {dim: _cut(walk, operand, dim, seen) for dim in rank}
-        total = total * rank_elements(rank, cuts) * _distinct_share(walk, rank, seen.depth, shared)
+        cuts = {dim: _cut(walk, dim, seen) for dim in rank}
+        elements, share = rank_elements(rank, cuts), _distinct_share(walk, rank, seen.depth, shared)
+        total = total * (elements if share is None else np.rint(elements * share))
     for dim in walk.einsum.dims:
         if dim not in operand.dims:
             total = total * walk.count(seen.depth, dim, keep)
@@ -156,7 +157,7 @@ def first_visits(walk: Walk, operand: Operand, depth: int) -> Any:
     return total
 
 
-def _cut(walk: Walk, operand: Operand, dim: str, seen: Visits) -> Cut:
+def _cut(walk: Walk, dim: str, seen: Visits) -> Cut:
     extent = walk.einsum.extents[dim]
     everything = (True,) * seen.depth
     num = walk.count(seen.depth, dim, everything)
@@ -179,12 +180,12 @@ def _step(walk: Walk, dim: str, seen: Visits) -> Any:
 
 
 def _distinct_share(walk: Walk, rank: Any, depth: int, shared: frozenset[int]) -> Any:
-    """The share of different tiles among those of one fan-out, where two dims of a rank are spread over it.
+    """The share of different tiles among those of one fan-out where two dims of a rank are spread over it, or None.
 
     Positions a i + b j coincide along diagonals, as those of filter rows and output rows of a row-stationary array do.
-    Exact where the factors are perfect.
+    Exact where the factors divide the extents.
     """
-    share: Any = 1.0
+    share: Any = None
     if len(rank) < 2:
         return share
     by_level: dict[str, list[int]] = {}
@@ -194,7 +195,7 @@ def _distinct_share(walk: Walk, rank: Any, depth: int, shared: frozenset[int]) -
     for loops in by_level.values():
         if len({walk.loops[i].dim for i in loops}) == 2 and len(loops) == 2:
             first, second = loops
-            share = share * _share_of_grid(walk, rank, first, second)
+            share = _share_of_grid(walk, rank, first, second) * (1.0 if share is None else share)
     return share
 
 

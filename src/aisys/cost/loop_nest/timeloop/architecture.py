@@ -74,8 +74,8 @@ def read_architecture(path: Path, energy_table: Path) -> Architecture:
     levels = _as_priced(levels, {name: one.num_instances for name, one in priced.items()})
     mac = _priced(priced, compute, energy_table).joule
     machine = Hierarchy(
-        name=path.name.removesuffix(".yaml"), levels=tuple(levels), mac_joule=_compute_joule(mac, compute, energy_table),
-        clock_hz=1 / clock_s if clock_s else 1e9, reads_on_drain=False,
+        name=path.name.removesuffix(".yaml"), levels=tuple(levels),
+        mac_joule=_compute_joule(mac, compute, energy_table), clock_hz=1 / clock_s if clock_s else 1e9, reads_on_drain=False,
     )  # fmt: skip
     return Architecture(machine=machine, keeps=FrozenMap(keeps), bypasses=FrozenMap(bypasses), compute=compute)
 
@@ -108,7 +108,8 @@ def _storage(name: str, fields: dict[str, Any], priced: Energies, path: Path) ->
     reading, writing = (shared or number_at(fields, f"{way}_bandwidth", path, inf) for way in ("read", "write"))
     return Level(
         name=name, keeps=frozenset(ROLES), capacity_bits=words * word_bits, word_bits=word_bits,
-        block_words=int(block), read_bits_per_cycle=reading * word_bits, write_bits_per_cycle=writing * word_bits, has_shared_port=shared > 0,
+        block_words=int(block),
+        read_bits_per_cycle=reading * word_bits, write_bits_per_cycle=writing * word_bits, has_shared_port=shared > 0,
         read_joule_per_bit=_action(priced, name, "read") * per_bit,
         write_joule_per_bit=_action(priced, name, "write") * per_bit,
         update_joule_per_bit=_action(priced, name, "update", "write") * per_bit,
