@@ -6,7 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisys.cost.loop_nest import (
-    Einsum, Hierarchy, Keep, Level, Loop, Mapping, MappingTable, Operand, attention, check, conv, evaluate, matmul,
+    Einsum,
+    Hierarchy,
+    Keep,
+    Level,
+    Loop,
+    Mapping,
+    MappingTable,
+    Operand,
+    attention,
+    check,
+    conv,
+    evaluate,
+    matmul,
 )  # fmt: skip
 from aisys.cost.loop_nest.reference import count, steps
 from aisys.frozen import FrozenMap

@@ -28,7 +28,7 @@ class Digit:
     keep: bool | Mask
 
 
-def num_tiles(extent: int, digits: Sequence[Digit], *, is_perfect: bool) -> Floats | float:
+def num_tiles(extent: int, digits: Sequence[Digit], *, is_perfect: bool) -> Any:
     """How many tiles are not empty, over the kept loops of the chain, with the other loops at their first iteration.
 
     is_perfect: the factors of every row multiply to the extent exactly, so that no tile is empty.

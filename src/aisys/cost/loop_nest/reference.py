@@ -62,7 +62,8 @@ def _between(
     level = machine.levels[machine.index(outer[0])]
     can_share = level.can_reduce if is_output else level.can_multicast
     shared = [outer[1] <= i < depth and loop.is_spatial and can_share for i, loop in enumerate(loops)]
-    above, below = defaultdict(int), defaultdict(int)
+    above: Counts = defaultdict(int)
+    below: Counts = defaultdict(int)
     seen_above: dict[Point, set[Point]] = defaultdict(set)
     seen_below: dict[Point, set[Point]] = defaultdict(set)
     served: set[Point] = set()

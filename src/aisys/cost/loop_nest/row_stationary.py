@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
+from typing import Any
 
 from aisys.errors import BadInput
 from aisys.machine import SpatialArray
@@ -49,7 +50,7 @@ class ConvLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """What the dataflow needs to know of the chip: PEs, scratchpads in words, banks, words per cycle of each network."""
+    """What the dataflow knows of the chip: PEs, scratchpads in words, banks, words per cycle of each network."""
 
     rows: int
     cols: int
@@ -65,12 +66,13 @@ class Chip:
     @classmethod
     def of(cls, array: SpatialArray) -> "Chip":
         """The chip of a device whose constants hold every field under `rs.`. Raises BadInput for a missing one."""
-        values = {}
+        values: dict[str, Any] = {}
         for name in cls.__slots__:
             if f"rs.{name}" not in array.constants:
                 raise BadInput(f"dataflow rs needs the constant rs.{name}; add constants.rs.{name} to its file")
-            values[name] = array.constants[f"rs.{name}"]
-        return cls(**{name: float(v) if name.endswith("cycle") else int(v) for name, v in values.items()})
+            number = array.constants[f"rs.{name}"]
+            values[name] = float(number) if name.endswith("cycle") else int(number)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,9 +66,9 @@ class Walk:
     def is_active(self, loop: int) -> NDArray[np.bool_]:
         """Whether a loop has more than one tile that is not empty, array [rows]."""
         if self.is_perfect:
-            return self.factors[loop] > 1
+            return np.asarray(self.factors[loop] > 1)
         extent = self.einsum.extents[self.loops[loop].dim]
-        return np.minimum(self.spans[loop], float(extent)) > self.weights[loop]
+        return np.asarray(np.minimum(self.spans[loop], float(extent)) > self.weights[loop])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,7 +75,8 @@ def read_architecture(path: Path, energy_table: Path) -> Architecture:
     mac = _priced(priced, compute, energy_table).joule
     machine = Hierarchy(
         name=path.name.removesuffix(".yaml"), levels=tuple(levels),
-        mac_joule=_compute_joule(mac, compute, energy_table), clock_hz=1 / clock_s if clock_s else 1e9, reads_on_drain=False,
+        mac_joule=_compute_joule(mac, compute, energy_table), clock_hz=1 / clock_s if clock_s else 1e9,
+        reads_on_drain=False,
     )  # fmt: skip
     return Architecture(machine=machine, keeps=FrozenMap(keeps), bypasses=FrozenMap(bypasses), compute=compute)
 

@@ -21,12 +21,7 @@ def read_mapping(path: Path, architecture: Architecture, einsum: Einsum, key: st
     A factor of 0 stands for all that is left of the dim, as in Timeloop. Raises BadInput for a file that is not one,
     and for one that leaves the mapping open (a target without factors for a dim counts as 1 only in a mapping).
     """
-    document = read_yaml(path)
-    directives = document.get(key) if isinstance(document, dict) else None
-    if isinstance(directives, dict):
-        directives = directives.get("targets")
-    if not isinstance(directives, list):
-        raise BadInput(f"{path.name}: no list {key!r}; is the file cut off?")
+    directives = directives_of(path, key)
     by_target: dict[tuple[str, str], dict[str, Any]] = {}
     known = {level.name for level in architecture.machine.levels}
     for directive in directives:
@@ -50,6 +45,17 @@ def read_mapping(path: Path, architecture: Architecture, einsum: Einsum, key: st
                 f"{path.name}: the factors of {dim} leave {rest:g}x of its extent {einsum.extents[dim]} open"
             )
     return Mapping(tuple(nodes))
+
+
+def directives_of(path: Path, key: str = "mapspace_constraints") -> list[Any]:
+    """The directives of a mapping or of constraints. Raises BadInput where there is no list of them."""
+    document = read_yaml(path)
+    directives = document.get(key) if isinstance(document, dict) else None
+    if isinstance(directives, dict):
+        directives = directives.get("targets")
+    if not isinstance(directives, list):
+        raise BadInput(f"{path.name}: no list {key!r}; is the file cut off?")
+    return directives
 
 
 def _kept(directive: dict[str, Any] | None, level: str, architecture: Architecture, einsum: Einsum) -> tuple[str, ...]:
