@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from aisys.cli.diff import diff
 from aisys.cli.explain import explain
 from aisys.cli.listing import list_
+from aisys.cli.map import map_
 from aisys.cli.new import new
 from aisys.cli.op import op
 from aisys.cli.plan import plan
@@ -66,6 +67,7 @@ def _root(
 COMMANDS: tuple[tuple[str, Callable[..., object], str], ...] = (
     ("plan", plan, "The best plans of a workload, and what rules out the rest."),
     ("op", op, "One op on one device: time, energy, traffic, bound."),
+    ("map", map_, "An einsum as a loop nest on a spatial array."),
     ("explain", explain, "Why an op takes as long: formulas, numbers, sources."),
     ("diff", diff, "Which op, link or wait makes two saved runs differ."),
     ("validate", validate, "Predict every row of a table and summarise the errors."),

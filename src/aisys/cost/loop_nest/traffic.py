@@ -124,7 +124,7 @@ class _Run:
         self.state = np.where(is_slid, 1, np.where(active, 2, self.state))
         self.dim = np.where(starts, dim, self.dim)
         self.span = np.where(is_slid, walk.spans[loop], self.span)
-        return is_slid
+        return np.asarray(is_slid)
 
 
 def moved(walk: Walk, operand: Operand, seen: Visits, shared: frozenset[int] = frozenset()) -> Any:

@@ -1,0 +1,158 @@
+"""`aisys map`: an einsum as a loop nest on a spatial array."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aisys.cli.complete import devices
+
+if TYPE_CHECKING:
+    from aisys.cost.loop_nest import Einsum, Hierarchy, Mapping, NestCost
+
+Kind = Annotated[str, typer.Argument(metavar="EINSUM", help="matmul, conv, attention_scores, attention_context, spmm")]
+Words = Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="m=512 n=512 k=512")]
+On = Annotated[str, typer.Option("--on", metavar="DEVICE", help="Spatial array: name or file.", autocompletion=devices)]
+MappingFile = Annotated[
+    Path | None, typer.Option("--mapping", metavar="FILE", help="Evaluate this loop nest instead of choosing one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def map_(kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None, json: Json = False) -> None:
+    """Map one einsum onto a spatial array: the loop nest, and its cycles and energy level by level.
+
+    A mapping is text, outermost loop first: `for k: 4`, `spread n over glb.cols: 14`, `glb keeps input output`. Give
+    one of your own with `--mapping`; a nest that overflows a memory or covers too little is answered with the numbers.
+
+    **Examples**
+
+    - `aisys map matmul m=512 n=512 k=512 --on gemmini-16x16`
+    - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
+    - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
+    """
+    from aisys.cli.output import emit_json
+    from aisys.cost.loop_nest import Hierarchy, check, check_fits, evaluate, parse
+    from aisys.cost.loop_nest.greedy import map_einsum
+    from aisys.machine import machine
+
+    einsum = _einsum(kind, words or [])
+    array = Hierarchy.of(machine(on).device)
+    nest = parse(_text(mapping)) if mapping else map_einsum(einsum, array)
+    check(nest, einsum, array)
+    cost = evaluate(einsum, array, nest)
+    check_fits(cost, array)
+    document = _document(einsum, array, nest, cost)
+    if json:
+        emit_json(document)
+    else:
+        _show(document)
+
+
+_EXTENTS = {
+    "matmul": (("m", "n", "k"), {"batch": 1}),
+    "conv": (
+        ("out_channels", "in_channels", "out_h", "out_w", "kernel_h", "kernel_w"),
+        {"batch": 1, "groups": 1, "stride": 1, "dilation": 1},
+    ),
+    "attention_scores": (("heads", "q_len", "kv_len", "head_dim"), {"batch": 1}),
+    "attention_context": (("heads", "q_len", "kv_len", "head_dim"), {"batch": 1}),
+    "spmm": (("m", "n", "k", "density_pct"), {}),
+}
+"""Einsums by name: extents that must be given, and those with a usual value. All take bits=8."""
+
+
+def _einsum(kind: str, words: list[str]) -> "Einsum":
+    """The einsum that words like `m=512` describe. Raises UnknownName, or BadInput for a missing or wrong value."""
+    from aisys.cost.loop_nest import attention, conv, matmul, spmm
+    from aisys.errors import BadInput, unknown_name
+
+    if kind not in _EXTENTS:
+        raise unknown_name("einsum", kind, _EXTENTS)
+    needed, usual = _EXTENTS[kind]
+    given = {**usual, "bits": 8, **_numbers(kind, words, (*needed, *usual, "bits"))}
+    for name in needed:
+        if name not in given:
+            raise BadInput(f"{kind} needs {' '.join(f'{n}=...' for n in needed)}; {name} is missing")
+    if kind == "matmul":
+        return matmul(**given)
+    if kind == "spmm":
+        return spmm(density=given.pop("density_pct") / 100, **given)
+    if kind == "conv":
+        pairs: dict[str, Any] = {f"{name}_hw": (given.pop(f"{name}_h"), given.pop(f"{name}_w")) for name in ("out", "kernel")}
+        return conv(**given, **pairs)
+    return attention(**given)[kind == "attention_context"]
+
+
+def _numbers(kind: str, words: list[str], known: tuple[str, ...]) -> dict[str, Any]:
+    from aisys.errors import BadInput, unknown_name
+
+    given: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise BadInput(f"{word[:60]!r} is not of the form NAME=VALUE; write for example m=512")
+        if name not in known:
+            raise unknown_name(f"argument of {kind}", name, known)
+        if name in given:
+            raise BadInput(f"{name} is given twice; give it once")
+        digits = text.replace("_", "")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 13 and int(digits)):
+            raise BadInput(f"{name}={text[:40]} is not a whole number from 1 to 1e12")
+        given[name] = int(digits)
+    return given
+
+
+def _text(path: Path) -> str:
+    from aisys.errors import BadInput
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise BadInput(f"{path}: cannot be read; give a text file with a loop nest") from None
+
+
+def _document(einsum: "Einsum", array: "Hierarchy", nest: "Mapping", cost: "NestCost") -> dict[str, Any]:
+    levels = [
+        {
+            "level": level.name,
+            "cycles": float(cost.level_cycles[level.name][0]),
+            "energy_joule": float(cost.level_joule[level.name][0]),
+            "used_bytes": float(cost.used_bits[level.name][0]) / 8,
+            "accesses": {
+                operand: {name: float(getattr(counts, name)[0]) for name in ("reads", "fills", "updates")}
+                for (owner, operand), counts in cost.accesses.items()
+                if owner == level.name
+            },
+        }
+        for level in array.levels
+    ]
+    return {
+        "einsum": einsum.name, "extents": dict(einsum.extents), "device": array.name, "mapping": str(nest),
+        "macs": einsum.num_macs, "cycles": float(cost.cycles[0]), "compute_cycles": float(cost.compute_cycles[0]),
+        "time_s": float(cost.cycles[0]) / array.clock_hz, "energy_joule": float(cost.energy_joule[0]),
+        "mac_energy_joule": cost.mac_joule, "utilisation": float(cost.utilisation[0]), "levels": levels,
+    }  # fmt: skip
+
+
+def _show(document: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from aisys.cli.output import console
+    from aisys.report.quantity import percent, scaled
+
+    out = console()
+    out.print(f"[bold]{document['einsum']}[/] on {document['device']}")
+    out.print(document["mapping"], markup=False, highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("level", "port cycles", "energy", "holds"):
+        table.add_column(title, justify="left" if title == "level" else "right")
+    for level in document["levels"]:
+        holds = scaled(level["used_bytes"], "B")
+        table.add_row(level["level"], f"{level['cycles']:,.0f}", scaled(level["energy_joule"], "J"), holds)
+    table.add_row("arithmetic", f"{document['compute_cycles']:,.0f}", scaled(document["mac_energy_joule"], "J"), "")
+    out.print(table)
+    out.print(
+        f"{document['cycles']:,.0f} cycles, {scaled(document['energy_joule'], 'J')}, "
+        f"{percent(document['utilisation'])} of the units busy while they compute"
+    )
