@@ -94,14 +94,10 @@ def made(kind: str, extents: dict[str, int], stride: int, dilation: int) -> Eins
     if kind == "matmul":
         return matmul(m=extents["m"], n=extents["n"], k=extents["k"], batch=extents["b"])
     if kind == "attention":
-        return attention(heads=extents["h"], q_len=extents["q"], kv_len=extents["t"], head_dim=extents["d"])[0]
+        return attention({**extents, "b": 1, "e": 1})[0]
     if kind == "line":
         return line(**extents, stride=stride, dilation=dilation)
-    one = {"m": 1, "c": 1, "g": 1, **extents}
-    return conv(
-        out_channels=one["m"], in_channels=one["c"], groups=one["g"], out_hw=(one["p"], 1), kernel_hw=(one["r"], 1),
-        stride=stride, dilation=dilation,
-    )  # fmt: skip
+    return conv(extents, stride=stride, dilation=dilation)
 
 
 def agree(einsum: Einsum, found_on: Hierarchy, mapping: Mapping) -> None:

@@ -21,7 +21,11 @@ PUBLIC_DOOR = ("study", "testing", "cli", "web")
 """Rooms that may use the public names of `aisys` itself."""
 
 ANYWHERE = {"numpy", "numba"}
-ONLY_IN = {"rich": {"cli", "report"}, "typer": {"cli"}, "plotly": {"report", "web"}, "torch": {"measure", "technique"},
+ONLY_IN = {
+    "rich": {"cli", "report"},
+    "typer": {"cli"},
+    "plotly": {"report", "web"},
+    "torch": {"measure", "technique"},
     "yaml": {"cost"},
 }
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "__init__.py" or p.parent != SOURCE)

@@ -49,17 +49,17 @@ def map_(kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None
         _show(document)
 
 
-_EXTENTS = {
-    "matmul": (("m", "n", "k"), {"batch": 1}),
+_EXTENTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
+    "matmul": (dict(m="m", n="n", k="k"), dict(batch=1)),
     "conv": (
-        ("out_channels", "in_channels", "out_h", "out_w", "kernel_h", "kernel_w"),
-        {"batch": 1, "groups": 1, "stride": 1, "dilation": 1},
+        dict(m="out_channels", c="in_channels", p="out_h", q="out_w", r="kernel_h", s="kernel_w"),
+        dict(batch=1, groups=1, stride=1, dilation=1),
     ),
-    "attention_scores": (("heads", "q_len", "kv_len", "head_dim"), {"batch": 1}),
-    "attention_context": (("heads", "q_len", "kv_len", "head_dim"), {"batch": 1}),
-    "spmm": (("m", "n", "k", "density_pct"), {}),
+    "attention_scores": (dict(h="heads", q="q_len", t="kv_len", d="head_dim"), dict(batch=1)),
+    "attention_context": (dict(h="heads", q="q_len", t="kv_len", e="head_dim"), dict(batch=1)),
+    "spmm": (dict(m="m", n="n", k="k", density="density_pct"), {}),
 }
-"""Einsums by name: extents that must be given, and those with a usual value. All take bits=8."""
+"""Einsums by name: dims and the words that must give them, and words with a usual value. All take bits=8."""
 
 
 def _einsum(kind: str, words: list[str]) -> "Einsum":
@@ -70,18 +70,21 @@ def _einsum(kind: str, words: list[str]) -> "Einsum":
     if kind not in _EXTENTS:
         raise unknown_name("einsum", kind, _EXTENTS)
     needed, usual = _EXTENTS[kind]
-    given = {**usual, "bits": 8, **_numbers(kind, words, (*needed, *usual, "bits"))}
-    for name in needed:
+    given = {**usual, "bits": 8, **_numbers(kind, words, (*needed.values(), *usual, "bits"))}
+    for name in needed.values():
         if name not in given:
-            raise BadInput(f"{kind} needs {' '.join(f'{n}=...' for n in needed)}; {name} is missing")
+            raise BadInput(f"{kind} needs {' '.join(f'{n}=...' for n in needed.values())}; {name} is missing")
+    extents = {dim: given[name] for dim, name in needed.items()}
+    bits = given["bits"]
     if kind == "matmul":
-        return matmul(**given)
+        return matmul(**extents, batch=given["batch"], bits=bits)
     if kind == "spmm":
-        return spmm(density=given.pop("density_pct") / 100, **given)
+        return spmm(**{**extents, "density": given["density_pct"] / 100}, bits=bits)
     if kind == "conv":
-        pairs: dict[str, Any] = {f"{name}_hw": (given.pop(f"{name}_h"), given.pop(f"{name}_w")) for name in ("out", "kernel")}
-        return conv(**given, **pairs)
-    return attention(**given)[kind == "attention_context"]
+        every = {**extents, "n": given["batch"], "g": given["groups"]}
+        return conv(every, stride=given["stride"], dilation=given["dilation"], bits=bits)
+    both = {"b": given["batch"], "d": 1, "e": 1, **extents}
+    return attention(both, bits=bits)[kind == "attention_context"]
 
 
 def _numbers(kind: str, words: list[str], known: tuple[str, ...]) -> dict[str, Any]:

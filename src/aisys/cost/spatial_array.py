@@ -219,10 +219,10 @@ def _of_grouped_matmul(table: OpTable, row: int) -> list[Einsum]:
 
 def _of_conv(table: OpTable, row: int) -> list[Einsum]:
     one = {name: int(table[name][row]) for name in table.columns if not name.endswith("dtype") and name != "math"}
-    einsum = conv(
-        batch=one["batch"], groups=one["groups"], out_channels=one["out_channels"], in_channels=one["in_channels"],
-        out_hw=(one["out_h"], one["out_w"]), kernel_hw=(one["kernel_h"], one["kernel_w"]), stride=one["stride"],
-    )  # fmt: skip
+    names = dict(
+        n="batch", g="groups", m="out_channels", c="in_channels", p="out_h", q="out_w", r="kernel_h", s="kernel_w"
+    )
+    einsum = conv({dim: one[column] for dim, column in names.items()}, stride=one["stride"])
     return [_with_bits(einsum, table, row, ("a", "b", "out"))]
 
 
@@ -230,11 +230,8 @@ def _of_attention(table: OpTable, row: int) -> list[Einsum]:
     """Scores and context of every query head, masked part included; each key head is read once per query head."""
     if bool(table["is_backward"][row]):
         raise Unsupported("a spatial array has no cost model for the backward of fused attention; use EagerAttention")
-    one = {name: int(table[name][row]) for name in ("batch", "q_heads", "q_len", "kv_len", "head_dim", "value_dim")}
-    pair = attention(
-        batch=one["batch"], heads=one["q_heads"], q_len=one["q_len"], kv_len=one["kv_len"], head_dim=one["head_dim"],
-        value_dim=one["value_dim"],
-    )  # fmt: skip
+    names = dict(b="batch", h="q_heads", q="q_len", t="kv_len", d="head_dim", e="value_dim")
+    pair = attention({dim: int(table[column][row]) for dim, column in names.items()})
     return [_with_bits(einsum, table, row, ("q", "kv", "q")) for einsum in pair]
 
 

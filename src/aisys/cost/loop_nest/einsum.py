@@ -107,30 +107,33 @@ def matmul(*, m: int, n: int, k: int, batch: int = 1, bits: int = 8) -> Einsum:
     return _named("matmul", dict(b=batch, m=m, n=n, k=k), ("b m k", "b k n", "b m n"), bits)
 
 
-def conv(
-    *, batch: int = 1, out_channels: int, in_channels: int, out_hw: tuple[int, int], kernel_hw: tuple[int, int],
-    stride: int = 1, dilation: int = 1, groups: int = 1, bits: int = 8,
-) -> Einsum:  # fmt: skip
-    """A two-dimensional convolution without padding: dims n g m c p q r s, channels per group.
+CONV_DIMS = "ngmcpqrs"
+"""Batch, groups, output and input channels of a group, output rows and columns, filter rows and columns."""
 
-    Depthwise is groups = channels with out_channels = in_channels = 1.
+
+def conv(extents: Mapping[str, int], *, stride: int = 1, dilation: int = 1, bits: int = 8) -> Einsum:
+    """A two-dimensional convolution without padding; `extents` of the dims n g m c p q r s, 1 where left out.
+
+    Depthwise is g = channels with m = c = 1. Raises BadInput for another dim.
+
+    >>> conv(dict(m=64, c=3, p=112, q=112, r=7, s=7), stride=2).operands[0].elements(dict.fromkeys("ngmcpqrs", 1))
+    1
     """
-    extents = dict(
-        n=batch, g=groups, m=out_channels, c=in_channels, p=out_hw[0], q=out_hw[1], r=kernel_hw[0], s=kernel_hw[1]
-    )
+    for dim in extents:
+        if dim not in CONV_DIMS:
+            raise BadInput(f"a convolution has no dim {dim!r}; it has {' '.join(CONV_DIMS)}")
+    every = {dim: extents.get(dim, 1) for dim in CONV_DIMS}
     rows, cols = f"{stride}p+{dilation}r", f"{stride}q+{dilation}s"
-    return _named("conv", extents, (f"n g c {rows} {cols}", "g m c r s", "n g m p q"), bits)
+    return _named("conv", every, (f"n g c {rows} {cols}", "g m c r s", "n g m p q"), bits)
 
 
-def attention(
-    *, batch: int = 1, heads: int, q_len: int, kv_len: int, head_dim: int, value_dim: int | None = None, bits: int = 8
-) -> tuple[Einsum, Einsum]:
+def attention(extents: Mapping[str, int], *, bits: int = 8) -> tuple[Einsum, Einsum]:
     """scores[b,h,q,t] += Q[b,h,q,d] K[b,h,t,d], and context[b,h,q,e] += scores[b,h,q,t] V[b,h,t,e].
 
-    K and V have the role of weights; the softmax between the two is no einsum.
+    `extents`: of b h q t d e. K and V have the role of weights; the softmax between the two is no einsum.
     """
-    scores = dict(b=batch, h=heads, q=q_len, t=kv_len, d=head_dim)
-    context = dict(b=batch, h=heads, q=q_len, e=value_dim or head_dim, t=kv_len)
+    scores = {dim: extents[dim] for dim in "bhqtd"}
+    context = {dim: extents[dim] for dim in "bhqet"}
     return (
         _named("scores", scores, ("b h q d", "b h t d", "b h q t"), bits),
         _named("context", context, ("b h q t", "b h t e", "b h q e"), bits),

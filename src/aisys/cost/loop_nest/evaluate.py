@@ -93,29 +93,80 @@ def _evaluate(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> NestCo
     for operand in einsum.operands:
         for name, found in _of_operand(walk, machine, table.nest, operand).items():
             accesses[name, operand.name] = _filled(found, rows)
-    compute = np.broadcast_to(_steps(walk), rows).astype(float)
-    port, waiting = {}, np.zeros(rows)
-    for position, level in enumerate(machine.levels):
-        busy = _port_cycles(walk, einsum, level, position, machine, accesses)
-        port[level.name] = np.broadcast_to(busy, rows).astype(float)
-        if not level.is_double_buffered:
-            waiting = waiting + _refill_cycles(walk, einsum, level, position, machine, accesses)
-    cycles = np.maximum(compute, np.max([*port.values(), compute], axis=0)) + waiting
-    joule = {
-        level.name: np.broadcast_to(_joule(walk, einsum, level, position, machine, accesses, cycles), rows)
-        for position, level in enumerate(machine.levels)
-    }
+    counted = _Counted(walk, machine, accesses)
+    positions = {level.name: position for position, level in enumerate(machine.levels)}
+    compute = _column(_steps(walk), rows)
+    port = {name: _column(counted.port_cycles(position), rows) for name, position in positions.items()}
+    waiting = sum(counted.refill_cycles(p) for p in positions.values() if not machine.levels[p].is_double_buffered)
+    cycles = np.max([*port.values(), compute], axis=0) + waiting
+    joule = {name: _column(counted.joule(position, cycles), rows) for name, position in positions.items()}
     mac_joule = einsum.num_macs * machine.mac_joule
-    used = {
-        level.name: np.broadcast_to(np.asarray(_used_bits(einsum, level, accesses), float), rows)
-        for level in machine.levels
-    }
+    used = {name: _column(counted.bits(position, "tile"), rows) for name, position in positions.items()}
     fits = np.all([used[level.name] <= level.capacity_bits for level in machine.levels], axis=0)
     return NestCost(
         accesses=FrozenMap(accesses), compute_cycles=compute, level_cycles=FrozenMap(port), cycles=cycles,
         level_joule=FrozenMap(joule), mac_joule=mac_joule, energy_joule=mac_joule + np.sum([*joule.values()], axis=0),
         used_bits=FrozenMap(used), fits=fits, utilisation=einsum.num_macs / (compute * machine.num_macs),
     )  # fmt: skip
+
+
+def _column(value: Any, rows: int) -> Floats:
+    return np.broadcast_to(np.asarray(value, float), rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """The accesses of a table, and what follows from them at the level of one position."""
+
+    walk: Walk
+    machine: Hierarchy
+    accesses: dict[tuple[str, str], Accesses]
+
+    def instances(self, position: int) -> Any:
+        """Instances that take part: the spatial loops over the fan-outs outside the level."""
+        outside = {level.name for level in self.machine.levels[:position]}
+        used: Any = 1.0
+        for loop, factor in zip(self.walk.loops, self.walk.factors, strict=True):
+            if loop.is_spatial and loop.over.rpartition(".")[0] in outside:
+                used = used * factor
+        return used
+
+    def bits(self, position: int, *counts: str) -> Any:
+        """Bits of the given counts, over all instances and operands."""
+        level = self.machine.levels[position]
+        total: Any = 0.0
+        for operand in self.walk.einsum.operands:
+            found = self.accesses.get((level.name, operand.name))
+            for count in counts if found is not None else ():
+                total = total + level.bits(operand) * getattr(found, count)
+        return total
+
+    def port_cycles(self, position: int) -> Any:
+        """Cycles that the ports of one instance are busy."""
+        level, instances = self.machine.levels[position], self.instances(position)
+        reading = self.bits(position, "reads") / instances / level.read_bits_per_cycle
+        writing = self.bits(position, "fills", "updates") / instances / level.write_bits_per_cycle
+        return reading + writing if level.has_shared_port else np.maximum(reading, writing)
+
+    def refill_cycles(self, position: int) -> Any:
+        """Cycles in which a single buffer takes in and sends out tiles, and the units below it wait."""
+        level, instances = self.machine.levels[position], self.instances(position)
+        filling = self.bits(position, "fills") / instances / level.write_bits_per_cycle
+        return filling + self.bits(position, "drains") / instances / level.read_bits_per_cycle
+
+    def joule(self, position: int, cycles: Floats) -> Any:
+        """Energy of all instances: accesses, in whole blocks, and leakage."""
+        level, instances = self.machine.levels[position], self.instances(position)
+        joule_per_bit = dict(
+            reads=level.read_joule_per_bit, fills=level.write_joule_per_bit, updates=level.update_joule_per_bit
+        )
+        total: Any = level.leak_joule_per_cycle * self.machine.num_instances(position) * cycles
+        for operand in self.walk.einsum.operands:
+            found = self.accesses.get((level.name, operand.name))
+            for count, joule in joule_per_bit.items() if found is not None else ():
+                words = _in_blocks(getattr(found, count), instances, level.block_words)
+                total = total + level.bits(operand) * joule * words
+        return total
 
 
 def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand) -> dict[str, dict[str, Any]]:
@@ -173,73 +224,9 @@ def _steps(walk: Walk) -> Any:
     return steps
 
 
-def _instances(walk: Walk, machine: Hierarchy, position: int) -> Any:
-    """Instances of a level that take part: the spatial loops over the fan-outs outside it."""
-    outside = {level.name for level in machine.levels[:position]}
-    used: Any = 1.0
-    for loop, factor in zip(walk.loops, walk.factors, strict=True):
-        if loop.is_spatial and loop.over.rpartition(".")[0] in outside:
-            used = used * factor
-    return used
-
-
-def _bits(einsum: Einsum, level: Level, accesses: dict[tuple[str, str], Accesses], *counts: str) -> Any:
-    """Bits of the given counts at a level, over all instances and operands."""
-    total: Any = 0.0
-    for operand in einsum.operands:
-        found = accesses.get((level.name, operand.name))
-        if found is not None:
-            for count in counts:
-                total = total + level.bits(operand) * getattr(found, count)
-    return total
-
-
-def _port_cycles(
-    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
-    accesses: dict[tuple[str, str], Accesses],
-) -> Any:  # fmt: skip
-    """Cycles that the ports of one instance are busy."""
-    instances = _instances(walk, machine, position)
-    reading = _bits(einsum, level, accesses, "reads") / instances / level.read_bits_per_cycle
-    writing = _bits(einsum, level, accesses, "fills", "updates") / instances / level.write_bits_per_cycle
-    return reading + writing if level.has_shared_port else np.maximum(reading, writing)
-
-
-def _refill_cycles(
-    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
-    accesses: dict[tuple[str, str], Accesses],
-) -> Any:  # fmt: skip
-    """Cycles in which a single buffer takes in and sends out tiles, and the units below it wait."""
-    instances = _instances(walk, machine, position)
-    filling = _bits(einsum, level, accesses, "fills") / instances / level.write_bits_per_cycle
-    return filling + _bits(einsum, level, accesses, "drains") / instances / level.read_bits_per_cycle
-
-
-def _joule(
-    walk: Walk, einsum: Einsum, level: Level, position: int, machine: Hierarchy,
-    accesses: dict[tuple[str, str], Accesses], cycles: Floats,
-) -> Any:  # fmt: skip
-    instances = _instances(walk, machine, position)
-    joule_per_bit = {
-        "reads": level.read_joule_per_bit, "fills": level.write_joule_per_bit, "updates": level.update_joule_per_bit,
-    }  # fmt: skip
-    total: Any = level.leak_joule_per_cycle * machine.num_instances(position) * cycles
-    for operand in einsum.operands:
-        found = accesses.get((level.name, operand.name))
-        for count, joule in joule_per_bit.items() if found is not None else ():
-            total = total + level.bits(operand) * joule * _in_blocks(
-                getattr(found, count), instances, level.block_words
-            )
-    return total
-
-
 def _in_blocks(count: Floats, instances: Any, block: int) -> Any:
     """`count` elements over all instances, rounded up to whole blocks at each."""
     return count if block == 1 else np.ceil(count / instances / block - 1e-9) * block * instances
-
-
-def _used_bits(einsum: Einsum, level: Level, accesses: dict[tuple[str, str], Accesses]) -> Any:
-    return _bits(einsum, level, accesses, "tile")
 
 
 def _filled(counts: dict[str, Any], rows: int) -> Accesses:

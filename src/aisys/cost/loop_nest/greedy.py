@@ -10,7 +10,7 @@ from aisys.cost.loop_nest.einsum import Einsum
 from aisys.cost.loop_nest.evaluate import check_fits, evaluate
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, Node, check
-from aisys.errors import BadInput
+from aisys.errors import unknown_name
 
 MAX_ORDERS = 24
 """Loop orders that are tried per level: every order of the four dims that have the most tiles."""
@@ -138,7 +138,7 @@ def _nodes(
 
 
 def map_einsum(einsum: Einsum, machine: Hierarchy) -> Mapping:
-    """The mapping that `cost` prices. Raises BadInput for a dataflow that no mapping here follows."""
+    """The mapping that `cost` prices. Raises UnknownName for a dataflow other than any and rs."""
     if machine.dataflow not in ("any", "rs"):
-        raise BadInput(f"{machine.name}: dataflow is {machine.dataflow!r}; a spatial array knows any and rs")
+        raise unknown_name(f"dataflow of {machine.name}", machine.dataflow, ("any", "rs"))
     return greedy_mapping(einsum, machine)

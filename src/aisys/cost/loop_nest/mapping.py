@@ -145,17 +145,16 @@ def check(mapping: Mapping, einsum: Einsum, machine: Hierarchy) -> None:
     Every dim is covered; every operand lies in the outermost level and goes inwards in the order of the levels, each
     once; spatial loops fit their fan-out, lie below what is kept above it and above what is kept below it.
     """
-    for dim, extent in einsum.extents.items():
-        covered = prod(loop.factor for loop in mapping.loops if loop.dim == dim)
-        if covered < extent:
-            raise BadInput(
-                f"the loops over {dim} cover {covered} of {extent}; raise a factor by {-(-extent // covered)}x"
-            )
     for loop in mapping.loops:
         if loop.dim not in einsum.extents:
             raise BadInput(f"{loop}: {einsum.name} has no dim {loop.dim!r}; it has {', '.join(einsum.extents)}")
         if loop.factor < 1:
             raise BadInput(f"{loop}: give a factor of at least 1")
+    for dim, extent in einsum.extents.items():
+        covered = prod(loop.factor for loop in mapping.loops if loop.dim == dim)
+        if covered < extent:
+            more = -(-extent // covered)
+            raise BadInput(f"the loops over {dim} cover {covered} of {extent}; raise a factor by {more}x")
     _check_fanout(mapping, machine)
     _check_order(mapping, einsum, machine)
 
@@ -173,31 +172,39 @@ def _check_fanout(mapping: Mapping, machine: Hierarchy) -> None:
 
 
 def _check_order(mapping: Mapping, einsum: Einsum, machine: Hierarchy) -> None:
-    """Operands go inwards level by level, and a fan-out is never passed before what lies above it."""
+    """Operands go inwards level by level; a fan-out lies inside the levels outside it and outside those inside."""
     reached = dict.fromkeys((operand.name for operand in einsum.operands), -1)
-    passed = -1
+    passed, deepest = -1, -1
     for node in mapping.nodes:
-        if isinstance(node, Loop):
-            if node.over:
-                passed = max(passed, machine.index(node.over.rpartition(".")[0]))
-            continue
-        position = machine.index(node.level)
-        level = machine.levels[position]
-        for name in node.operands:
-            role = einsum.operand(name).role
-            if role not in level.keeps:
-                raise BadInput(
-                    f"{level.name} does not keep {role}s; it keeps {' '.join(sorted(level.keeps)) or 'nothing'}"
-                )
-            if position <= reached[name]:
-                above = machine.levels[reached[name]].name
-                raise BadInput(f"{name} is kept in {level.name} inside {above}; levels go inwards, each once")
-            if position <= passed:
-                raise BadInput(
-                    f"{level.name} keeps {name} below the fan-out of {machine.levels[passed].name}; put it above"
-                )
-            reached[name] = position
+        if isinstance(node, Keep):
+            position = machine.index(node.level)
+            deepest = max(deepest, position)
+            _check_keep(node, einsum, machine, (position, passed))
+            for name in node.operands:
+                if position <= reached[name]:
+                    above = machine.levels[reached[name]].name
+                    raise BadInput(f"{name} is kept in {node.level} inside {above}; levels go inwards, each once")
+                if reached[name] < 0 and position:
+                    raise BadInput(f"{name} is not kept in {machine.levels[0].name}; every operand begins there")
+                reached[name] = position
+        elif node.over:
+            passed = max(passed, machine.index(node.over.rpartition(".")[0]))
+            if machine.index(node.over.rpartition(".")[0]) < deepest:
+                inner = machine.levels[deepest].name
+                raise BadInput(f"{node} lies inside what {inner} keeps, which is below that fan-out; put it above")
     for name, position in reached.items():
-        first = next((n for n in mapping.nodes if isinstance(n, Keep) and name in n.operands), None)
-        if position < 0 or first is None or first.level != machine.levels[0].name:
+        if position < 0:
             raise BadInput(f"{name} is not kept in {machine.levels[0].name}; every operand begins there")
+
+
+def _check_keep(node: Keep, einsum: Einsum, machine: Hierarchy, place: tuple[int, int]) -> None:
+    position, passed = place
+    level = machine.levels[position]
+    for name in node.operands:
+        role = einsum.operand(name).role
+        if role not in level.keeps:
+            kept = " ".join(sorted(level.keeps)) or "nothing"
+            raise BadInput(f"{level.name} does not keep {role}s; it keeps {kept}")
+    if position <= passed:
+        outer = machine.levels[passed].name
+        raise BadInput(f"{level.name} keeps {' '.join(node.operands)} below the fan-out of {outer}; put it above")

@@ -98,19 +98,15 @@ def best_mapping(layer: ConvLayer, chip: Chip) -> RowStationary:
         least = min(chip.rows, chip.ifmap_words)
         raise BadInput(f"a filter of {layer.kernel} rows does not fit the array; at most {least} rows fit")
     shapes = [(e, _num_sets(layer, chip, e)) for e in range(1, layer.out_height + 1)]
-    most = max(e * sets for e, sets in shapes)
-    best: tuple[float, float, int, RowStationary] | None = None
-    for e, sets in shapes:
-        if sets and e * sets >= LEAST_BUSY * most:
-            for found in _mappings(layer, chip, e, sets, LEAST_BUSY * most):
-                key = (sum(dram_words(layer, found)), glb_words(layer, found), -e, found)
-                best = key if best is None or key[:3] < best[:3] else best
-    if best is None:
+    wanted = LEAST_BUSY * max(e * sets for e, sets in shapes)
+    busy = [(e, sets) for e, sets in shapes if sets and e * sets >= wanted]
+    found = [one for e, sets in busy for one in _mappings(layer, chip, (e, sets), wanted)]
+    if not found:
         raise BadInput(
             f"no row-stationary mapping of {layer.out_height} x {layer.out_height} outputs fits {chip.num_banks} banks "
             f"of {chip.bank_bytes} bytes; cut the output into narrower maps"
         )
-    return best[3]
+    return min(found, key=lambda one: (sum(dram_words(layer, one)), glb_words(layer, one), -one.e))
 
 
 def _num_sets(layer: ConvLayer, chip: Chip, e: int) -> int:
@@ -119,17 +115,16 @@ def _num_sets(layer: ConvLayer, chip: Chip, e: int) -> int:
     return stacks // -(-e // chip.cols) if e > chip.cols else stacks * (chip.cols // e)
 
 
-def _mappings(layer: ConvLayer, chip: Chip, e: int, sets: int, least: float) -> Iterator[RowStationary]:
-    """Every mapping of width `e` whose numbers divide the layer's and that fits the chip."""
-    for r, t in product(range(1, sets + 1), repeat=2):
-        if r * t > sets or (e * r * t < least and r * t < sets):
-            continue
-        for q in range(1, chip.ifmap_words // layer.kernel + 1):
-            if layer.in_channels % (q * r):
-                continue
-            for p in range(1, min(chip.psum_words, chip.filter_words // (q * layer.kernel)) + 1):
-                if layer.out_channels % (p * t) == 0:
-                    yield from _blocks(layer, chip, (e, p, q, r, t))
+def _mappings(layer: ConvLayer, chip: Chip, shape: tuple[int, int], least: float) -> Iterator[RowStationary]:
+    """Every mapping of (width, number of sets) whose numbers divide the layer's and that fits the chip."""
+    e, sets = shape
+    splits = [(r, t) for r, t in product(range(1, sets + 1), repeat=2) if r * t <= sets and e * r * t >= least]
+    channels = [(q, r, t) for r, t in splits for q in range(1, chip.ifmap_words // layer.kernel + 1)]
+    for q, r, t in channels:
+        most = min(chip.psum_words, chip.filter_words // (q * layer.kernel))
+        for p in range(1, most + 1):
+            if layer.in_channels % (q * r) == 0 and layer.out_channels % (p * t) == 0:
+                yield from _blocks(layer, chip, (e, p, q, r, t))
 
 
 def _blocks(layer: ConvLayer, chip: Chip, inner: tuple[int, int, int, int, int]) -> Iterator[RowStationary]:

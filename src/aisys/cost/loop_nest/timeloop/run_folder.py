@@ -27,14 +27,15 @@ class RunFolder:
         Of a mapper's run, constraints that leave only the bypass of levels open are tried one by one, and the first of
         least cycles and then energy is taken.
         """
+        has_mapping = (self.folder / "map").is_dir()
+        if not has_mapping and not (self.folder / "constraints").is_dir():
+            raise BadInput(f"{self.folder.name} has no mapping, and no constraints; the mapping was searched for")
         energies = _only(self.outputs, "*ERT*.yaml")
         architecture = read_architecture(_only(self.folder / "arch", "*.yaml"), energies)
         einsum = read_problem(_only(self.folder / "prob", "*.yaml"))
-        if (self.folder / "map").is_dir():
+        if has_mapping:
             mapping = read_mapping(self._chosen("map"), architecture, einsum)
             return run(einsum, architecture, mapping)
-        if not (self.folder / "constraints").is_dir():
-            raise BadInput(f"{self.folder.name} has no mapping, and no constraints; the mapping was searched for")
         path = self._chosen("constraints")
         mapping = read_mapping(path, architecture, einsum, "mapspace_constraints")
         has_bypass = any(d.get("type") in ("dataspace", "datatype", "bypass") for d in directives_of(path))

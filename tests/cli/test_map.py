@@ -1,0 +1,56 @@
+"""`aisys map`, as a user types it, bad input included."""
+
+import json
+
+import pytest
+
+PRODUCT = ("map", "matmul", "m=64", "n=64", "k=64", "--on", "gemmini-16x16")
+
+
+def test_a_product_is_mapped_and_its_energies_add_up(aisys):
+    ended = aisys(*PRODUCT, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 0
+    assert found["macs"] == 64**3
+    parts = sum(level["energy_joule"] for level in found["levels"]) + found["mac_energy_joule"]
+    assert found["energy_joule"] == pytest.approx(parts, rel=1e-12)
+    assert found["cycles"] >= found["compute_cycles"] >= 64**3 / 256
+
+
+def test_a_person_gets_an_indented_loop_nest(aisys):
+    ended = aisys("map", "conv", *CONV, "--on", "simba-like")
+    assert "dram keeps input weight output" in ended.out
+    assert "spread" in ended.out
+    assert "units busy" in ended.out
+
+
+CONV = ("out_channels=8", "in_channels=8", "out_h=7", "out_w=7", "kernel_h=3", "kernel_w=3")
+
+
+def test_the_mapping_that_it_prints_is_one_that_it_reads(aisys, tmp_path):
+    found = json.loads(aisys(*PRODUCT, "--json").out)
+    file = tmp_path / "nest.txt"
+    file.write_text(found["mapping"])
+    assert json.loads(aisys(*PRODUCT, "--mapping", str(file), "--json").out) == found
+
+
+def test_a_spatial_array_prices_ops_too(aisys):
+    found = json.loads(aisys("op", "matmul", "m=64", "n=64", "k=64", "dtype=int8", "--on", "eyeriss-v1", "--json").out)
+    assert found["time_s"] >= 64**3 / 168 / 200e6
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("map", "matmull", "m=1", "--on", "tpu-v1"), "unknown einsum 'matmull'; nearest known: matmul"),
+        (("map", "matmul", "m=0", "n=1", "k=1", "--on", "tpu-v1"), "m=0 is not a whole number from 1"),
+        (("map", "matmul", "m=1", "n=1", "--on", "tpu-v1"), "k is missing"),
+        (("map", "matmul", "m=1", "n=1", "k=1", "--on", "h100-sxm"), "h100-sxm is a Gpu; a loop nest needs"),
+        (("map", "matmul", "m=1", "n=1", "k=1", "--on", "tpu-v1", "--mapping", "no.txt"), "no.txt: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(aisys, words, sentence):
+    ended = aisys(*words)
+    assert ended.code == 2
+    assert sentence in ended.err
+    assert len(ended.err.strip().splitlines()) == 1

@@ -1,0 +1,61 @@
+"""Eyeriss: what its paper says of AlexNet on the chip."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aisys.cost.loop_nest.row_stationary import Chip, ConvLayer, best_mapping, processing_cycles, run_length_ratio
+from aisys.errors import BadInput
+from aisys.machine import device
+from aisys.validate import run
+
+CHIP = Chip.of(device("eyeriss-v1").architecture)  # type: ignore[arg-type]
+TABLES = os.environ.get("AISYS_TABLES")
+
+
+@pytest.mark.skipif(not TABLES, reason="AISYS_TABLES is not set")
+def test_latency_traffic_and_busy_elements_are_near_the_measured_ones() -> None:
+    """Targets: median 10 % and 15 %; busy elements follow from the mapping alone and are equal."""
+    found = run(Path(TABLES or ".") / "measured" / "eyeriss.csv")
+    assert found.errors.rows == 6
+    assert found.errors.median_ape is not None
+    assert found.errors.median_ape < 0.10
+    assert found.others["active_pes"].mape == 0
+    assert found.others["dram_access_MB"].p90_ape is not None
+    assert found.others["dram_access_MB"].p90_ape < 0.15
+
+
+def test_a_pass_cannot_be_faster_than_its_arithmetic() -> None:
+    layer = ConvLayer(
+        batch=4, groups=1, out_channels=96, in_channels=3, in_height=227, out_height=55, kernel=11, stride=4
+    )
+    mapping = best_mapping(layer, CHIP)
+    assert mapping.active_pes(layer) <= 168
+    assert processing_cycles(layer, mapping, CHIP) >= layer.macs / mapping.active_pes(layer)
+
+
+def test_a_map_without_zeros_is_stored_plainly_and_one_of_zeros_takes_a_pair_for_32() -> None:
+    assert run_length_ratio(0.0) == 1.0
+    assert run_length_ratio(1.0) == 64 / 3 / 16 / 32
+    ratios = [run_length_ratio(z) for z in np.linspace(0, 1, 20)]
+    assert ratios == sorted(ratios, reverse=True)
+
+
+def test_a_run_length_code_of_real_values_is_as_long_as_the_formula_says() -> None:
+    """A coder of 5-bit runs and values, three to 64 bits, on independent zeros; 1 % for their chance."""
+    values = np.random.default_rng(0).random(200_000) > 0.7
+    pairs, run_length = 0, 0
+    for is_value in values:
+        if is_value or run_length == 31:
+            pairs, run_length = pairs + 1, 0
+        else:
+            run_length += 1
+    assert pairs * 64 / 3 / (16 * len(values)) == pytest.approx(run_length_ratio(0.7), rel=0.01)
+
+
+def test_a_filter_that_is_higher_than_a_scratchpad_is_refused() -> None:
+    wide = ConvLayer(batch=1, groups=1, out_channels=8, in_channels=3, in_height=64, out_height=52, kernel=13)
+    with pytest.raises(BadInput, match="a filter of 13 rows does not fit the array; at most 12 rows fit"):
+        best_mapping(wide, CHIP)
