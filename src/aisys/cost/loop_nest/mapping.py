@@ -180,13 +180,8 @@ def _check_order(mapping: Mapping, einsum: Einsum, machine: Hierarchy) -> None:
             position = machine.index(node.level)
             deepest = max(deepest, position)
             _check_keep(node, einsum, machine, (position, passed))
-            for name in node.operands:
-                if position <= reached[name]:
-                    above = machine.levels[reached[name]].name
-                    raise BadInput(f"{name} is kept in {node.level} inside {above}; levels go inwards, each once")
-                if reached[name] < 0 and position:
-                    raise BadInput(f"{name} is not kept in {machine.levels[0].name}; every operand begins there")
-                reached[name] = position
+            _check_reached(node, machine, position, reached)
+            reached |= dict.fromkeys(node.operands, position)
         elif node.over:
             passed = max(passed, machine.index(node.over.rpartition(".")[0]))
             if machine.index(node.over.rpartition(".")[0]) < deepest:
@@ -194,6 +189,15 @@ def _check_order(mapping: Mapping, einsum: Einsum, machine: Hierarchy) -> None:
                 raise BadInput(f"{node} lies inside what {inner} keeps, which is below that fan-out; put it above")
     for name, position in reached.items():
         if position < 0:
+            raise BadInput(f"{name} is not kept in {machine.levels[0].name}; every operand begins there")
+
+
+def _check_reached(node: Keep, machine: Hierarchy, position: int, reached: dict[str, int]) -> None:
+    for name in node.operands:
+        if position <= reached[name]:
+            above = machine.levels[reached[name]].name
+            raise BadInput(f"{name} is kept in {node.level} inside {above}; levels go inwards, each once")
+        if reached[name] < 0 and position:
             raise BadInput(f"{name} is not kept in {machine.levels[0].name}; every operand begins there")
 
 
