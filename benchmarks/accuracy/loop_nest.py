@@ -41,5 +41,5 @@ def _eyeriss() -> list[str]:
     return [
         f"| processing latency, median | {found.errors.median_ape:.1%} | 10 % | {found.errors.rows} | {command} |",
         f"| DRAM traffic, mean | {moved.mape:.1%} | 15 % | {moved.rows} | {command} |",
-        f"| active elements, largest error | {pes.p90_ape:.1%} | exact | {pes.rows} | {command} |",
+        f"| active elements, 90th percentile of the error | {pes.p90_ape:.1%} | exact | {pes.rows} | {command} |",
     ]
