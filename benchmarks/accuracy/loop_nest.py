@@ -9,7 +9,8 @@ TABLES = Path(os.environ.get("AISYS_TABLES", ""))
 
 HEAD = """## Loop nests and Eyeriss
 
-Nothing here is fitted; there are no intervals (`error` is None).
+No constant here is fitted by a script; there are no intervals (`error` is None). Of Eyeriss, the rule for busy elements
+and the order of loads were chosen with these rows and remembered figures of the paper in view.
 
 | figure | reached | target | rows | command |
 |---|---|---|---|---|
