@@ -9,6 +9,7 @@ from aisys.cli.complete import devices
 
 if TYPE_CHECKING:
     from aisys.cost.loop_nest import Einsum, Hierarchy, Mapping, NestCost
+    from aisys.cost.loop_nest.optimum import Optimum
 
 Kind = Annotated[str, typer.Argument(metavar="EINSUM", help="matmul, conv, attention_scores, attention_context, spmm")]
 Words = Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="m=512 n=512 k=512")]
@@ -16,33 +17,51 @@ On = Annotated[str, typer.Option("--on", metavar="DEVICE", help="Spatial array: 
 MappingFile = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE", help="Evaluate this loop nest instead of choosing one.")
 ]
+Objective = Annotated[
+    str | None,
+    typer.Option("--objective", metavar="WHAT", help="Search for the best nest: energy, latency or edp, with proof."),
+]
+Pareto = Annotated[bool, typer.Option("--pareto", help="List every nest that none beats in both energy and cycles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
-def map_(kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None, json: Json = False) -> None:
+def map_(
+    kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None, objective: Objective = None,
+    pareto: Pareto = False, json: Json = False,
+) -> None:  # fmt: skip
     """Map one einsum onto a spatial array: the loop nest, and its cycles and energy level by level.
 
     A mapping is text, outermost loop first: `for k: 4`, `spread n over glb.cols: 14`, `glb keeps input output`. Give
     one of your own with `--mapping`; a nest that overflows a memory or covers too little is answered with the numbers.
+
+    With `--objective` the optimal mapping is searched for, and the certificate says how the search knows.
 
     **Examples**
 
     - `aisys map matmul m=512 n=512 k=512 --on gemmini-16x16`
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
+    - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto`
     """
     from aisys.cli.output import emit_json
     from aisys.cost.loop_nest import Hierarchy, check, check_fits, evaluate, parse
     from aisys.cost.loop_nest.greedy import map_einsum
+    from aisys.cost.loop_nest.optimum import objective_of, optimum
+    from aisys.errors import BadInput
     from aisys.machine import machine
 
+    if mapping and (objective or pareto):
+        raise BadInput("--mapping evaluates your nest and --objective searches for one; give one of them")
     einsum = _einsum(kind, words or [])
     array = Hierarchy.of(machine(on).device)
-    nest = parse(_text(mapping)) if mapping else map_einsum(einsum, array)
+    search = optimum(einsum, array, objective_of(objective or "edp")) if objective or pareto else None
+    nest = parse(_text(mapping)) if mapping else search.best if search else map_einsum(einsum, array)
     check(nest, einsum, array)
     cost = evaluate(einsum, array, nest)
     check_fits(cost, array)
     document = _document(einsum, array, nest, cost)
+    if search is not None:
+        document |= _searched(search, array, pareto)
     if json:
         emit_json(document)
     else:
@@ -138,6 +157,23 @@ def _document(einsum: "Einsum", array: "Hierarchy", nest: "Mapping", cost: "Nest
     }  # fmt: skip
 
 
+def _searched(search: "Optimum", array: "Hierarchy", pareto: bool) -> dict[str, Any]:
+    proof = search.certificate
+    found: dict[str, Any] = {
+        "certificate": {
+            "objective": proof.objective, "optimal": proof.optimal, "explored": proof.explored, "pruned": proof.pruned,
+            "bound": proof.bound, "above_bound": proof.gap, "gap": 0.0, "text": str(proof),
+        }
+    }  # fmt: skip
+    if pareto:
+        rows = zip(search.mappings, search.joule, search.cycles, strict=True)
+        found["pareto"] = [
+            {"energy_joule": joule, "cycles": cycles, "time_s": cycles / array.clock_hz, "mapping": str(nest)}
+            for nest, joule, cycles in rows
+        ]
+    return found
+
+
 def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -159,3 +195,7 @@ def _show(document: dict[str, Any]) -> None:
         f"{document['cycles']:,.0f} cycles, {scaled(document['energy_joule'], 'J')}, "
         f"{percent(document['utilisation'])} of the units busy while they compute"
     )
+    if "certificate" in document:
+        out.print(document["certificate"]["text"])
+    for point in document.get("pareto", ()):
+        out.print(f"  {point['cycles']:,.0f} cycles, {scaled(point['energy_joule'], 'J')}")

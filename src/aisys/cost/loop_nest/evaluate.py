@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aisys.cost.loop_nest.counting import Floats
 from aisys.cost.loop_nest.einsum import Einsum, Operand
-from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
+from aisys.cost.loop_nest.hierarchy import Hierarchy
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable
 from aisys.cost.loop_nest.traffic import Visits, Walk, first_visits, moved, visits
 from aisys.errors import BadInput
@@ -180,9 +180,7 @@ def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand)
         inner = len(walk.loops) if last else places[position + 1][1]
         seen = Visits(inner, (True,) * inner, (None,) * inner) if last else visits(walk, operand, inner)
         below = moved(walk, operand, seen)
-        content = moved(
-            walk, operand, seen, _shared(walk, machine.levels[machine.index(level)], depth, inner, is_output)
-        )
+        content = moved(walk, operand, seen, _shared(walk, machine, (depth, inner), is_output))
         own = first_visits(walk, operand, depth) if is_output else 0.0
         tile: Any = 1.0
         for rank in operand.ranks:
@@ -209,11 +207,9 @@ def _places(nest: Mapping, operand: Operand) -> list[tuple[str, int]]:
     return found
 
 
-def _shared(walk: Walk, level: Level, outer: int, inner: int, is_output: bool) -> frozenset[int]:
-    """The spatial loops between a level and the next that keeps the operand, where the network shares its tiles."""
-    if not (level.can_reduce if is_output else level.can_multicast):
-        return frozenset()
-    return frozenset(i for i in range(outer, inner) if walk.loops[i].is_spatial)
+def _shared(walk: Walk, machine: Hierarchy, span: tuple[int, int], is_output: bool) -> frozenset[int]:
+    """The spatial loops between a level and the next that keeps the operand, where their network shares its tiles."""
+    return frozenset(i for i in range(*span) if machine.shares(walk.loops[i].over, is_output=is_output))
 
 
 def _steps(walk: Walk) -> Any:

@@ -93,6 +93,13 @@ class Hierarchy:
                 return position
         raise unknown_name(f"level of {self.name}", name, [level.name for level in self.levels])
 
+    def shares(self, over: str, *, is_output: bool) -> bool:
+        """Whether the network of fan-out dim `over` (level.dim; empty for a loop in time) shares an operand's tiles."""
+        if not over:
+            return False
+        level = self.levels[self.index(over.rpartition(".")[0])]
+        return level.can_reduce if is_output else level.can_multicast
+
     def num_instances(self, position: int) -> int:
         """How many instances of the level at `position` there are; len(levels) asks for the arithmetic units."""
         return prod(level.num_children for level in self.levels[:position])

@@ -93,7 +93,7 @@ class MappingTable:
     def of(cls, nest: Mapping, factors: Any = None) -> "MappingTable":
         """A table from rows of factors; without any, the one mapping that `nest` is."""
         rows = [[loop.factor for loop in nest.loops]] if factors is None else factors
-        return cls(nest, np.asarray(rows, np.int64).reshape(-1, len(nest.loops)))
+        return cls(nest, np.asarray(rows, np.int64).reshape(len(rows), len(nest.loops)))
 
     def __len__(self) -> int:
         return len(self.factors)

@@ -59,9 +59,7 @@ def _between(
 ) -> dict[str, Counts]:
     """Counts at the level `outer` and at the one below it, which keeps the operand inside the first `depth` loops."""
     is_output = operand.role == "output"
-    level = machine.levels[machine.index(outer[0])]
-    can_share = level.can_reduce if is_output else level.can_multicast
-    shared = [outer[1] <= i < depth and loop.is_spatial and can_share for i, loop in enumerate(loops)]
+    shared = [outer[1] <= i < depth and machine.shares(loop.over, is_output=is_output) for i, loop in enumerate(loops)]
     above: Counts = defaultdict(int)
     below: Counts = defaultdict(int)
     seen_above: dict[Point, set[Point]] = defaultdict(set)

@@ -1,0 +1,102 @@
+"""YAML files that are Jinja templates and include one another, as accelforge writes them."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aisys.cost.loop_nest.yaml_file import parse_yaml
+from aisys.errors import BadInput
+
+_REFERENCE = re.compile(r"included_(\d+)((?:\.\w+)*)")
+
+
+def load(path: Path, **parameters: Any) -> Any:
+    """The document of a template file, its includes put in. Tagged mappings carry their tag as `!`.
+
+    Raises BadInput where the file or a parameter is missing, or an assertion of the file fails; MissingExtra
+    without PyYAML and Jinja2.
+    """
+    return _Reader(path, parameters, []).document()
+
+
+class _Reader:
+    """One file: its folder, the folders that it added to the search, and the documents that it includes."""
+
+    def __init__(self, path: Path, parameters: Mapping[str, Any], folders: list[Path]) -> None:
+        if not path.is_file():
+            raise BadInput(f"{path} is no file")
+        self.path, self.parameters, self.folders = path, dict(parameters), list(folders)
+        self.included: list[Any] = []
+
+    def document(self) -> Any:
+        text = re.sub(r"^(\s*)<<:", r"\1<<<:", self.text(), flags=re.MULTILINE)
+        return self._resolved(parse_yaml(text, self.path.name))
+
+    def text(self) -> str:
+        import jinja2
+
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701: no HTML
+        environment.globals.update(add_to_path=self._add, include=self._include, include_text=self._include_text)
+        source = re.sub(r"\{%\s*assert\b.*?%\}", "", self.path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        try:
+            return environment.from_string(source).render(self.parameters)
+        except jinja2.TemplateError as error:
+            raise BadInput(f"{self.path.name}: {error.message}; give it as a parameter") from error
+
+    def _add(self, folder: str) -> str:
+        self.folders.append((self.path.parent / folder).resolve())
+        return ""
+
+    def _child(self, context: Any, name: str) -> "_Reader":
+        for folder in (self.path.parent, *self.folders):
+            if (folder / name).is_file():
+                own = {k: v for k, v in context.get_all().items() if not callable(v)}
+                return _Reader(folder / name, {**self.parameters, **own}, self.folders)
+        raise BadInput(f"{self.path.name} includes {name!r}, which is not beside it")
+
+    @property
+    def _include(self) -> Any:
+        import jinja2
+
+        @jinja2.pass_context
+        def include(context: Any, name: str, part: str = "") -> str:
+            self.included.append(self._child(context, name).document())
+            return f"included_{len(self.included) - 1}" + (f".{part}" if part else "")
+
+        return include
+
+    @property
+    def _include_text(self) -> Any:
+        import jinja2
+
+        @jinja2.pass_context
+        def include_text(context: Any, name: str) -> str:
+            return self._child(context, name).text()
+
+        return include_text
+
+    def _resolved(self, node: Any) -> Any:
+        """The node with the parts of other documents in place of the references to them."""
+        if isinstance(node, str):
+            found = _REFERENCE.fullmatch(node.strip())
+            if found is None:
+                return node
+            part = self.included[int(found[1])]
+            for key in found[2].split(".")[1:]:
+                part = part.get(key)
+            return part
+        if isinstance(node, list):
+            parts = [(item, self._resolved(item)) for item in node]
+            return [one for item, part in parts for one in (part if _is_spliced(item, part) else [part])]
+        if isinstance(node, dict):
+            merged: dict[str, Any] = {}
+            for part in self._resolved(node.get("<<<", [])):
+                merged.update(part)
+            return {**merged, **{key: self._resolved(part) for key, part in node.items() if key != "<<<"}}
+        return node
+
+
+def _is_spliced(item: Any, part: Any) -> bool:
+    """A list that was included into a list becomes part of it."""
+    return isinstance(item, str) and isinstance(part, list)
