@@ -109,10 +109,13 @@ class Bound:
 
     def _shared(self, operand: Operand, position: int) -> float:
         """The most units outside that can share what one unit asks for."""
-        total = 1.0
-        for level in self.plan.space.machine.levels[: position + 1]:
-            if level.can_reduce if operand.role == "output" else level.can_multicast:
-                for name, extent in level.fanout.items():
-                    if level.reuse.get(name, operand.role) == operand.role:
-                        total *= extent
-        return total
+        machine, is_output = self.plan.space.machine, operand.role == "output"
+        return float(
+            prod(
+                extent
+                for level in machine.levels[: position + 1]
+                for name, extent in level.fanout.items()
+                if machine.shares(f"{level.name}.{name}", is_output=is_output)
+                and level.reuse.get(name, operand.role) == operand.role
+            )
+        )

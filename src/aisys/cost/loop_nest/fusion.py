@@ -104,12 +104,12 @@ def options(member: Member, limit: "Limit", beam: int = 0) -> list[Options]:
     if member.is_copy:
         return list(_copies(member))
     found: dict[Interface, list[Partials]] = {}
-    for begins in _begins(member):
-        for plan in arrangements(member.space, begins):
-            search = Search(Bound(plan, limit=limit), beam)
-            for table, inside in inner_nests(search, MEETING):
-                for interface, whole in _met(member, search, table, inside):
-                    found.setdefault(interface, []).append(whole)
+    plans = [plan for begins in _begins(member) for plan in arrangements(member.space, begins)]
+    for plan in plans:
+        search = Search(Bound(plan, limit=limit), beam)
+        inner = inner_nests(search, MEETING)
+        for interface, whole in (one for table, inside in inner for one in _met(member, search, table, inside)):
+            found.setdefault(interface, []).append(whole)
     return [_joined(member, interface, tables) for interface, tables in found.items()]
 
 

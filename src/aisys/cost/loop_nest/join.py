@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product as product_of
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,15 @@ def walked(members: Sequence[Member], choices: Sequence[Sequence[Options]], prod
     for position in range(len(members)):
         rest = [sum(pair[i] for pair in least[position + 1 :]) for i in (0, 1)]
         merged: dict[State, list[Chains]] = {}
-        for state, parts in states.items():
-            before = _best(parts)
-            for option in choices[position]:
-                after = _next(members, position, state, option)
-                if after is None:
-                    continue
-                chains = _joined(members, position, (state, after), before, option)
-                hopeful = (chains.joule + rest[0]) * (chains.time_s + rest[1]) <= product * (1 + 1e-9)
-                if hopeful.any():
-                    merged.setdefault(after, []).append(_rows(chains, np.flatnonzero(hopeful)))
+        best = {state: _best(parts) for state, parts in states.items()}
+        for state, option in product_of(best, choices[position]):
+            after = _next(members, position, state, option)
+            if after is None:
+                continue
+            chains = _joined(members, position, (state, after), best[state], option)
+            hopeful = (chains.joule + rest[0]) * (chains.time_s + rest[1]) <= product * (1 + 1e-9)
+            if hopeful.any():
+                merged.setdefault(after, []).append(_rows(chains, np.flatnonzero(hopeful)))
         states = merged
     ends = [_best(parts) for parts in states.values()]
     return _best(ends) if ends else None

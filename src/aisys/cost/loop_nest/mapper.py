@@ -97,15 +97,16 @@ def filled_units(space: Space) -> dict[tuple[int, str], int]:
     """The most units that each fan-out dim can use, the outermost dim first."""
     extents = {tuple(space.einsum.extents[d] for d in space.dims)}
     units: dict[tuple[int, str], int] = {}
-    for position, level in enumerate(space.machine.levels):
-        for (fan, _), choices in zip(level.fanout.items(), space.spreads(level), strict=True):
-            best, left = 1, extents
-            for choice in choices:
-                used = prod(f for _, _, f in choice)
-                after = _without(extents, choice) if used >= best else set()
-                if after:
-                    best, left = (used, after) if used > best else (best, left | after)
-            units[position, fan], extents = best, left
+    fans = [(p, fan) for p, level in enumerate(space.machine.levels) for fan in level.fanout]
+    choices = [one for level in space.machine.levels for one in space.spreads(level)]
+    for fan, options in zip(fans, choices, strict=True):
+        best, left = 1, extents
+        for choice in options:
+            used = prod(f for _, _, f in choice)
+            after = _without(extents, choice) if used >= best else set()
+            if after:
+                best, left = (used, after) if used > best else (best, left | after)
+        units[fan], extents = best, left
     return units
 
 

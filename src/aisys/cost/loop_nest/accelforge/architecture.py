@@ -82,6 +82,7 @@ def _level(node: dict[str, Any], stage: Stage, names: Mapping[str, Any], clock: 
     level = Level(
         name=node["name"], keeps=roles, capacity_bits=float(value(node.get("size", "inf"), names, stage.bits)),
         read_joule_per_bit=per_bit["read"][0], write_joule_per_bit=per_bit["write"][0],
+        update_joule_per_bit=per_bit["write"][0],
         read_bits_per_cycle=per_bit["read"][1], write_bits_per_cycle=per_bit["write"][1],
         has_shared_port=latency != _SEPARATE,
     )  # fmt: skip

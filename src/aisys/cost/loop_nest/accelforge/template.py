@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aisys.cost.loop_nest.yaml_file import parse_yaml
-from aisys.errors import BadInput
+from aisys.errors import BadInput, MissingExtra
 
 _REFERENCE = re.compile(r"included_(\d+)((?:\.\w+)*)")
 
@@ -34,13 +35,16 @@ class _Reader:
         return self._resolved(parse_yaml(text, self.path.name))
 
     def text(self) -> str:
-        import jinja2
-
+        jinja2 = _jinja2()
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701: no HTML
-        environment.globals.update(add_to_path=self._add, include=self._include, include_text=self._include_text)
+        with_names = jinja2.pass_context
+        environment.globals.update(
+            add_to_path=self._add, include=with_names(partial(self._include)),
+            include_text=with_names(partial(self._include_text)),
+        )  # fmt: skip
         source = re.sub(r"\{%\s*assert\b.*?%\}", "", self.path.read_text(encoding="utf-8"), flags=re.DOTALL)
         try:
-            return environment.from_string(source).render(self.parameters)
+            return str(environment.from_string(source).render(self.parameters))
         except jinja2.TemplateError as error:
             raise BadInput(f"{self.path.name}: {error.message}; give it as a parameter") from error
 
@@ -55,26 +59,12 @@ class _Reader:
                 return _Reader(folder / name, {**self.parameters, **own}, self.folders)
         raise BadInput(f"{self.path.name} includes {name!r}, which is not beside it")
 
-    @property
-    def _include(self) -> Any:
-        import jinja2
+    def _include(self, context: Any, name: str, part: str = "") -> str:
+        self.included.append(self._child(context, name).document())
+        return f"included_{len(self.included) - 1}" + (f".{part}" if part else "")
 
-        @jinja2.pass_context
-        def include(context: Any, name: str, part: str = "") -> str:
-            self.included.append(self._child(context, name).document())
-            return f"included_{len(self.included) - 1}" + (f".{part}" if part else "")
-
-        return include
-
-    @property
-    def _include_text(self) -> Any:
-        import jinja2
-
-        @jinja2.pass_context
-        def include_text(context: Any, name: str) -> str:
-            return self._child(context, name).text()
-
-        return include_text
+    def _include_text(self, context: Any, name: str) -> str:
+        return self._child(context, name).text()
 
     def _resolved(self, node: Any) -> Any:
         """The node with the parts of other documents in place of the references to them."""
@@ -100,3 +90,11 @@ class _Reader:
 def _is_spliced(item: Any, part: Any) -> bool:
     """A list that was included into a list becomes part of it."""
     return isinstance(item, str) and isinstance(part, list)
+
+
+def _jinja2() -> Any:
+    try:
+        import jinja2
+    except ModuleNotFoundError:
+        raise MissingExtra("reading accelforge's templates needs Jinja2; pip install 'aisys[yaml]'") from None
+    return jinja2

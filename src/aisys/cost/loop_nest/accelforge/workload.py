@@ -130,13 +130,12 @@ def _names(
 
 def _extents(accesses: tuple[_Access, ...], sizes: Mapping[str, int], bounds: Mapping[str, int]) -> dict[str, int]:
     extents: dict[str, int] = {}
-    for access in accesses:
-        for axis, term in zip(access.axes, access.terms, strict=True):
-            for dim in term.split("+"):
-                if "+" not in term and axis in sizes:
-                    extents[dim] = min(sizes[axis], extents.get(dim, sizes[axis]))
-                elif dim in bounds:
-                    extents[dim] = bounds[dim]
+    terms = [pair for access in accesses for pair in zip(access.axes, access.terms, strict=True)]
+    for axis, term in terms:
+        if axis in sizes and "+" not in term:
+            extents[term] = min(sizes[axis], extents.get(term, sizes[axis]))
+        else:
+            extents |= {dim: bounds[dim] for dim in term.split("+") if dim in bounds}
     return extents
 
 
