@@ -1,0 +1,1 @@
+"""Two simulators of the same circuit: Amaranth's own, and Verilator where it is installed."""
