@@ -28,14 +28,18 @@ def need(*names: str) -> None:
 
 def run(tool: str, arguments: list[str], folder: Path) -> str:
     """What `tool` prints when it runs in `folder`; its files are named from there. Raises ToolFailed."""
+    return run_program(command(tool, arguments), folder, name=tool)
+
+
+def command(tool: str, arguments: list[str]) -> list[str]:
+    """The words that run `tool`. Raises MissingExtra."""
     need(tool)
-    command = [sys.executable, "-c", _RUNNERS[tool], *arguments]
-    return run_program(command, folder, name=tool)
+    return [sys.executable, "-c", _RUNNERS[tool], *arguments]
 
 
-def run_program(command: list[str], folder: Path, *, name: str) -> str:
+def run_program(words: list[str], folder: Path, *, name: str) -> str:
     """What a program prints, both streams together. Raises ToolFailed with its last lines."""
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         last = " | ".join(line for line in done.stdout.splitlines()[-6:] if line.strip())
         raise ToolFailed(f"{name} ended with exit status {done.returncode}: {last}")

@@ -7,7 +7,9 @@ from aisys.cost.generated_array.design import ArrayDesign
 from aisys.rtl.tools import need, run
 
 SCRIPT = """read_rtlil top.il
-proc -nomux -norom
+proc -norom
+pmuxtree
+opt_clean
 memory_collect
 attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding
 attrmap -modattr -remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding

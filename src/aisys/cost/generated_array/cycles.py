@@ -14,6 +14,7 @@ that answers as MemoryPort says; a memory with other gaps between its beats is n
 
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,13 @@ from numpy.typing import NDArray
 from aisys.cost.generated_array.design import (
     OUT_SLOTS,
     OUTSTANDING_LOADS,
-    PARAMETER_SLOTS,
     TOP_SLOTS,
     ArrayDesign,
     MemoryPort,
     tiling,
 )
 
-WRITER_STAGES = 8
+WRITER_STAGES = 9
 """From the cycle in which a column group is read to the one in which it stands at the memory port."""
 
 WS_RESULT_STAGES, OS_RESULT_STAGES = 4, 3
@@ -54,17 +54,23 @@ def cycles(design: ArrayDesign, m: int, k: int, n: int, *, port: MemoryPort, is_
 
 
 def _timing(design: ArrayDesign, port: MemoryPort, is_raw: bool) -> Ints:
-    """What `_walk` needs to know, in the order in which it takes it."""
+    """What the recurrence needs to know, at the places that the names below say."""
     is_ws = design.dataflow == "ws"
     gaps = design.out_beat_groups(is_raw)
-    per_row = sum(max(gap, port.cycles_per_beat) for gap in gaps)
+    row_beats = sum(max(gap, port.cycles_per_beat) for gap in gaps)
     stages = WS_RESULT_STAGES + design.rows if is_ws else OS_RESULT_STAGES + 2 * design.rows
     return np.array([
         is_ws, design.rows, design.tile, design.left_slots, design.top_beats, design.left_beats,
         design.column_groups * design.parameter_beats, port.latency_cycles, port.cycles_per_beat,
-        stages + design.cols + design.is_pipelined, design.out_slot_rows, gaps[0] + WRITER_STAGES,
-        per_row, per_row - max(gaps[0], port.cycles_per_beat),
+        stages + design.cols + design.is_pipelined, 0 if is_ws else design.rows, design.out_slot_rows,
+        gaps[0] + WRITER_STAGES, row_beats, row_beats - max(gaps[0], port.cycles_per_beat),
     ], np.int64)  # fmt: skip
+
+
+(
+    IS_WS, ROWS, TILE, LEFT_SLOTS, TOP_BEATS, LEFT_BEATS, PARAMETER_BEATS, LATENCY, PER_BEAT, STAGES, LEAST_STEP,
+    OUT_ROWS, FIRST_BEAT, ROW_BEATS, ROW_REST,
+) = range(15)  # fmt: skip
 
 
 @cache
@@ -72,18 +78,18 @@ def _compiled() -> Callable[[Ints, Ints], Any]:
     """`_walk` as machine code; numba is loaded only here."""
     import numba
 
-    load = numba.njit(cache=True)(_load)
-    source = {**globals(), "_load": load}
-    walk = type(_walk)(_walk.__code__, source, _walk.__name__)
-    compiled: Callable[[Ints, Ints], Any] = numba.njit(walk)
+    inner = {name: numba.njit(globals()[name], cache=True) for name in ("_load", "_write")}
+    walk = FunctionType(_walk.__code__, {**globals(), **inner})
+    compiled: Callable[[Ints, Ints], Any] = numba.njit(walk, cache=True)
     return compiled
 
 
-def _load(state: Ints, finished: Ints, free: int, num_beats: int, latency: int, per_beat: int) -> int:
+def _load(state: Ints, finished: Ints, free: int, num_beats: int, timing: Ints) -> int:
     """The first cycle in which a chunk can be used. state: commands so far, the last command, the last beat.
 
     A command waits for the one before it (two cycles), for a `free` slot, and until few enough others are outstanding.
     """
+    latency, per_beat = timing[LATENCY], timing[PER_BEAT]
     slot = state[0] % OUTSTANDING_LOADS
     issued = max(state[1] + 2, free, finished[slot])
     last = max(issued + latency, state[2] + per_beat) + (num_beats - 1) * per_beat
@@ -94,54 +100,43 @@ def _load(state: Ints, finished: Ints, free: int, num_beats: int, latency: int, 
     return int(last + 2)
 
 
+def _write(ready: int, written: int, num_rows: int, timing: Ints) -> int:
+    """The cycle of the last beat of an output tile that is `ready`, after the tile before was `written`."""
+    begin = max(ready, written + 1)
+    first = max(begin + timing[FIRST_BEAT], written + timing[PER_BEAT])
+    return int(first + timing[ROW_REST] + (num_rows - 1) * timing[ROW_BEATS])
+
+
 def _walk(count: Ints, timing: Ints) -> int:
-    """The cycle of the last beat. Each array of slots holds the cycle from which the slot is free again."""
+    """The cycle of the last beat. Each array of slots holds the cycle from which the slot is free or filled."""
     num_m, num_n, num_k, edge_vectors, edge_rows, is_resident = count
-    is_ws, rows, tile, left_slots, top_beats, left_beats, parameter_beats, latency, per_beat = timing[:9]
-    result_stages, out_rows, first_beat, row_beats, row_rest = timing[9:]
-    state = np.array([0, 0, NEVER], np.int64)
-    finished, left_free = np.zeros(OUTSTANDING_LOADS, np.int64), np.zeros(left_slots, np.int64)
-    left_ready = np.zeros(left_slots, np.int64)
+    is_ws, rows, left_slots = timing[IS_WS], timing[ROWS], timing[LEFT_SLOTS]
+    state, finished = np.array([0, 0, NEVER], np.int64), np.zeros(OUTSTANDING_LOADS, np.int64)
+    left_free, left_ready = np.zeros(left_slots, np.int64), np.zeros(left_slots, np.int64)
     top_free, out_free = np.zeros(TOP_SLOTS, np.int64), np.zeros(OUT_SLOTS, np.int64)
-    parameter_ready = np.zeros(PARAMETER_SLOTS, np.int64)
-    go, is_busy_until, written = 0, 1, NEVER
-    step, chunk, tile_index = 0, 0, 0
-    for m in range(num_m):
-        for n in range(num_n):
-            for k in range(num_k):
-                is_edge = m == num_m - 1 if is_ws else k == num_k - 1
-                vectors = edge_vectors if is_edge else tile
-                top = step % TOP_SLOTS
-                words = rows if is_ws else vectors
-                top_ready = _load(state, finished, top_free[top], words * top_beats, latency, per_beat)
-                slot = (m * num_k + k if is_resident else chunk) % left_slots
-                if n == 0 or not is_resident:
-                    left_ready[slot] = _load(
-                        state, finished, left_free[slot], vectors * left_beats, latency, per_beat
-                    )
-                out = tile_index % OUT_SLOTS
-                if k == 0:
-                    parameter_ready[out] = _load(state, finished, out_free[out], parameter_beats, latency, per_beat)
-                operands = left_ready[slot]
-                if is_ws:
-                    preload = max(go + 1, top_ready)
-                    top_free[top] = preload + rows + 1
-                    operands = max(operands, preload + rows + 1)
-                else:
-                    operands = max(operands, top_ready)
-                if k == num_k - 1:
-                    operands = max(operands, out_free[out])
-                go = max(is_busy_until, operands)
-                is_busy_until = go + (vectors if is_ws else max(vectors, rows))
-                left_free[slot] = go + vectors + 1
-                if not is_ws:
-                    top_free[top] = go + vectors + 1
-                step += 1
-                chunk += 1
-            num_rows = edge_rows if m == num_m - 1 else out_rows
-            begin = max(go + vectors + result_stages, parameter_ready[out], written + 1)
-            first = max(begin + first_beat, written + per_beat)
-            written = first + row_rest + (num_rows - 1) * row_beats
+    go, idle, written, parameters = 0, 1, NEVER, 0
+    for step in range(num_m * num_n * num_k):
+        tile, k = divmod(step, num_k)
+        m, n = divmod(tile, num_n)
+        is_edge = m == num_m - 1 if is_ws else k == num_k - 1
+        vectors = edge_vectors if is_edge else timing[TILE]
+        top, out, slot = step % TOP_SLOTS, tile % OUT_SLOTS, (m * num_k + k if is_resident else step) % left_slots
+        words = rows if is_ws else vectors
+        top_ready = _load(state, finished, top_free[top], words * timing[TOP_BEATS], timing)
+        if n == 0 or not is_resident:
+            left_ready[slot] = _load(state, finished, left_free[slot], vectors * timing[LEFT_BEATS], timing)
+        if k == 0:
+            parameters = _load(state, finished, out_free[out], timing[PARAMETER_BEATS], timing)
+        if is_ws:  # the weights move into the array first
+            top_ready = max(go + 1, top_ready) + rows + 1
+            top_free[top] = top_ready
+        go = max(idle, top_ready, left_ready[slot], out_free[out] if k == num_k - 1 else 0)
+        idle = go + max(vectors, timing[LEAST_STEP])
+        left_free[slot] = go + vectors + 1
+        if not is_ws:
+            top_free[top] = go + vectors + 1
+        if k == num_k - 1:
+            num_rows = edge_rows if m == num_m - 1 else timing[OUT_ROWS]
+            written = _write(max(go + vectors + timing[STAGES], parameters), written, num_rows, timing)
             out_free[out] = written + 1
-            tile_index += 1
     return int(written)

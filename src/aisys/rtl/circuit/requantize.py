@@ -8,13 +8,14 @@ from amaranth.lib.wiring import Component, In, Out
 
 from aisys.rtl.circuit.element import SUM_BITS
 
-LANE_STAGES = 5
+LANE_STAGES = 6
 """Cycles from `total` to `small` and `raw`."""
 
-PARAMETERS = StructLayout({"bias": signed(SUM_BITS), "multiplier": 16, "shift": 8, "unused": 8})
+MULTIPLIER_BITS = 16
+PARAMETERS = StructLayout({"bias": signed(SUM_BITS), "multiplier": MULTIPLIER_BITS, "shift": 8, "unused": 8})
 """Of one channel: multiplier 0 to 65535, shift 0 to 47."""
 
-SCALED_BITS = SUM_BITS + 17
+SCALED_BITS = SUM_BITS + MULTIPLIER_BITS + 2
 
 
 class Lane(Component):
@@ -32,22 +33,25 @@ class Lane(Component):
     def elaborate(self, platform: Any) -> Any:
         """One register per step of the sum; the half is added as the last bit that the shift would drop."""
         m = Module()
-        biased, scaled, coarse, fine = (
-            Signal(signed(SUM_BITS)), *(Signal(signed(SCALED_BITS + 1), name=name) for name in ("scaled", "coarse", "fine"))
-        )  # fmt: skip
-        multiplier, shift, fine_shift = Signal(16), [Signal(6, name=f"shift_{i}") for i in range(2)], Signal(3)
-        raws = [Signal(signed(SUM_BITS), name=f"raw_{i}") for i in range(3)]
-        rounded = Signal(signed(SCALED_BITS + 1))
+        biased, scaled, coarse, fine = (Signal(signed(SUM_BITS)), *(
+            Signal(signed(SCALED_BITS), name=name) for name in ("scaled", "coarse", "fine")
+        ))  # fmt: skip
+        low, high = Signal(2 * MULTIPLIER_BITS), Signal(signed(2 * MULTIPLIER_BITS + 1))
+        multiplier, shifts, fine_shift = Signal(MULTIPLIER_BITS), [Signal(6, name=f"shift_{i}") for i in range(3)], Signal(3)
+        raws = [Signal(signed(SUM_BITS), name=f"raw_{i}") for i in range(4)]
+        rounded = Signal(signed(SCALED_BITS))
         least = Mux(self.is_relu, 0, -128)
         m.d.comb += rounded.eq((fine + 1) >> 1)
         with m.If(self.enable):
             m.d.sync += [
-                biased.eq(self.total + self.parameters.bias),
-                multiplier.eq(self.parameters.multiplier), shift[0].eq(self.parameters.shift),
-                scaled.eq((biased * multiplier) << 1), shift[1].eq(shift[0]),
-                coarse.eq(scaled >> (shift[1][3:] << 3)), fine_shift.eq(shift[1][:3]),
+                biased.eq(self.total + self.parameters.bias), multiplier.eq(self.parameters.multiplier),
+                low.eq(biased[:MULTIPLIER_BITS] * multiplier),
+                high.eq(biased[MULTIPLIER_BITS:].as_signed() * multiplier),
+                scaled.eq(((high << MULTIPLIER_BITS) + low) << 1),
+                coarse.eq(scaled >> (shifts[2][3:] << 3)), fine_shift.eq(shifts[2][:3]),
                 fine.eq(coarse >> fine_shift),
                 self.small.eq(Mux(rounded > 127, 127, Mux(rounded < least, least, rounded))),
+                *(later.eq(shift) for later, shift in zip(shifts, [self.parameters.shift, *shifts], strict=False)),
                 *(later.eq(raw) for later, raw in zip([*raws, self.raw], [biased, *raws], strict=True)),
             ]  # fmt: skip
         return m
