@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import ACTIVATION_BITS, WEIGHT_BITS, ArrayDesign
+from aisys.rtl.circuit.register import named
 
 PRODUCT_BITS, SUM_BITS = ACTIVATION_BITS + WEIGHT_BITS, 32
 
@@ -37,7 +38,7 @@ class WeightStationaryElement(Component):
     def elaborate(self, platform: Any) -> Any:
         """Two weight registers, the multiplier, and the adder."""
         m = Module()
-        following, weight = Signal(self.word_bits), Signal(self.word_bits)
+        following, weight = named(following=self.word_bits, weight=self.word_bits)
         m.d.sync += [
             self.right.eq(self.left), self.bottom.eq(self.top),
             self.capture_right.eq(self.capture), self.swap_right.eq(self.swap),
@@ -76,12 +77,12 @@ class OutputStationaryElement(Component):
     def elaborate(self, platform: Any) -> Any:
         """The multiplier, the sum, and the register it leaves through."""
         m = Module()
-        product, total, finished = Signal(signed(PRODUCT_BITS)), Signal(signed(SUM_BITS)), Signal(signed(SUM_BITS))
+        product, total, finished = named(product=signed(PRODUCT_BITS), total=signed(SUM_BITS), finished=signed(SUM_BITS))
         first, last, release = self.control
         m.d.sync += [self.right.eq(self.left), self.bottom.eq(self.top), self.control_right.eq(self.control)]
         multiplied = self.left.as_signed() * self.top.as_signed()
         if self.is_pipelined:
-            begins, ends = Signal(), Signal()
+            begins, ends = named(begins=1, ends=1)
             m.d.sync += [product.eq(multiplied), begins.eq(first), ends.eq(last)]
         else:
             begins, ends = first, last

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import ACTIVATION_BITS, ArrayDesign
-from aisys.rtl.circuit.delay import delayed
+from aisys.rtl.circuit.register import delayed
 from aisys.rtl.circuit.element import (
     SUM_BITS,
     OutputStationaryElement,

@@ -10,6 +10,7 @@ from aisys.cost.generated_array.design import OUTSTANDING_LOADS, PARAMETER_SLOTS
 from aisys.rtl.circuit.job import ADDRESS_BITS, JOB, ROW_BITS
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
+from aisys.rtl.circuit.register import named
 
 TOP, LEFT, PARAMETER = range(3)
 TARGETS = ("top", "left", "parameter")
@@ -40,7 +41,7 @@ class Loader(Component):
         m.submodules.outstanding = outstanding = Semaphore(start=OUTSTANDING_LOADS, most=OUTSTANDING_LOADS)
         slots = (TOP_SLOTS, self.design.left_slots, PARAMETER_SLOTS)
         room = [Semaphore(start=count, most=count) for count in slots]
-        phase, following, fire, is_prepared = Signal(2), Signal(2), Signal(), Signal()
+        phase, following, fire, is_prepared = named(phase=2, following=2, fire=1, is_prepared=1)
         m.d.comb += [
             walk.start.eq(self.start),
             *(getattr(walk, f"num_{axis}").eq(self.job[f"num_{axis}"]) for axis in "mnk"),
@@ -83,7 +84,7 @@ class Loader(Component):
     def _pointers(self, m: Any, walk: Any, phase: Any, fire: Any, at: Any) -> None:
         """Where the next chunk of each kind lies: chunks follow one another, and loops go back to their beginnings."""
         job = self.job
-        panel, after = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        panel, after = named(panel=ADDRESS_BITS, after=ADDRESS_BITS)
         m.d.comb += after.eq(self.address + self.num_beats)
         with m.If(fire):
             m.d.sync += at[phase].eq(after)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component, In, Out
 from aisys.cost.generated_array.design import OUTSTANDING_LOADS, ArrayDesign
 from aisys.rtl.circuit.job import ROW_BITS
 from aisys.rtl.circuit.loader import CHUNK, TARGETS
+from aisys.rtl.circuit.register import named
 
 
 class Receiver(Component):
@@ -31,12 +32,12 @@ class Receiver(Component):
         """A queue of outstanding chunks, and the beats of the word that is coming in."""
         m = Module()
         chunk = self._queue(m)
-        valid, beat = Signal(), Signal.like(self.beat)
+        valid, beat = named(valid=1, beat=len(self.beat))
         m.d.sync += [valid.eq(self.beat_valid), beat.eq(self.beat)]
         most = max(self.beats)
         earlier = [Signal.like(beat, name=f"earlier_{i}") for i in range(most - 1)]
         count = Signal(range(most))
-        is_word, is_last = Signal(), Signal()
+        is_word, is_last = named(is_word=1, is_last=1)
         m.d.comb += [
             is_word.eq(valid & (count == Array([beats - 1 for beats in self.beats])[chunk.target])),
             is_last.eq(self.number == chunk.last_word),

@@ -7,6 +7,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.rtl.circuit.element import SUM_BITS
+from aisys.rtl.circuit.register import named
 
 LANE_STAGES = 6
 """Cycles from `total` to `small` and `raw`."""
@@ -33,11 +34,12 @@ class Lane(Component):
     def elaborate(self, platform: Any) -> Any:
         """One register per step of the sum; the half is added as the last bit that the shift would drop."""
         m = Module()
-        biased, scaled, coarse, fine = (Signal(signed(SUM_BITS)), *(
-            Signal(signed(SCALED_BITS), name=name) for name in ("scaled", "coarse", "fine")
-        ))  # fmt: skip
-        low, high = Signal(2 * MULTIPLIER_BITS), Signal(signed(2 * MULTIPLIER_BITS + 1))
-        multiplier, shifts, fine_shift = Signal(MULTIPLIER_BITS), [Signal(6, name=f"shift_{i}") for i in range(3)], Signal(3)
+        biased, scaled, coarse, fine = named(
+            biased=signed(SUM_BITS), scaled=signed(SCALED_BITS), coarse=signed(SCALED_BITS), fine=signed(SCALED_BITS)
+        )
+        low, high = named(low=2 * MULTIPLIER_BITS, high=signed(2 * MULTIPLIER_BITS + 1))
+        multiplier, fine_shift = named(multiplier=MULTIPLIER_BITS, fine_shift=3)
+        shifts = [Signal(6, name=f"shift_{i}") for i in range(3)]
         raws = [Signal(signed(SUM_BITS), name=f"raw_{i}") for i in range(4)]
         rounded = Signal(signed(SCALED_BITS))
         least = Mux(self.is_relu, 0, -128)

@@ -9,6 +9,7 @@ from aisys.cost.generated_array.design import OUT_SLOTS, ArrayDesign
 from aisys.rtl.circuit.job import JOB, ROW_BITS
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
+from aisys.rtl.circuit.register import named
 
 
 class Stream(Component):
@@ -35,8 +36,8 @@ class Stream(Component):
         design, job = self.design, self.job
         m.submodules.walk = walk = Walk()
         m.d.comb += [walk.start.eq(self.start), *(getattr(walk, f"num_{x}").eq(job[f"num_{x}"]) for x in "mnk")]
-        go, is_active, is_ending = Signal(), Signal(), Signal()
-        last_vector, last_cycle, last = Signal(ROW_BITS), Signal(ROW_BITS), Signal(ROW_BITS)
+        go, is_active, is_ending = named(go=1, is_active=1, is_ending=1)
+        last_vector, last_cycle, last = named(last_vector=ROW_BITS, last_cycle=ROW_BITS, last=ROW_BITS)
         slot, is_left_ready, is_out_free, takes_left = self._slots(m, walk, go)
         is_edge = walk.is_last_m if design.dataflow == "ws" else walk.is_last_k
         m.d.comb += [
@@ -68,7 +69,7 @@ class Stream(Component):
         """The slot of A for the step, whether it is filled, whether results have room, whether A is used up."""
         m.submodules.left = left = Semaphore(start=0, most=self.design.left_slots)
         m.submodules.out = out = Semaphore(start=OUT_SLOTS, most=OUT_SLOTS)
-        oldest, ahead, takes_left, out_slot = Signal(self.slot_bits), Signal(self.slot_bits), Signal(), Signal()
+        oldest, ahead, takes_left, out_slot = named(oldest=self.slot_bits, ahead=self.slot_bits, takes_left=1, out_slot=1)
         m.d.comb += [
             takes_left.eq(~self.job.is_resident | walk.is_last_n),
             ahead.eq(Mux(takes_left, 0, walk.k)),
@@ -100,7 +101,7 @@ class Preload(Component):
         """The counter of words, and the mark that the next weights stand behind those in use."""
         m = Module()
         m.submodules.filled = filled = Semaphore(start=0, most=2)
-        is_active, go = Signal(), Signal()
+        is_active, go = named(is_active=1, go=1)
         m.d.comb += [
             go.eq((filled.level != 0) & ~is_active & ~self.is_ready),
             filled.up.eq(self.loaded), filled.down.eq(go),

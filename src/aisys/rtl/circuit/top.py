@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import PARAMETER_SLOTS, TOP_SLOTS, ArrayDesign
 from aisys.rtl.circuit.column import ARRIVAL, Accumulator, OutputColumn, row_bits
-from aisys.rtl.circuit.delay import delayed
+from aisys.rtl.circuit.register import delayed, named
 from aisys.rtl.circuit.buffer import Buffer
 from aisys.rtl.circuit.grid import OutputStationaryGrid, WeightStationaryGrid
 from aisys.rtl.circuit.job import ADDRESS_BITS, JOB
@@ -43,7 +43,7 @@ class Top(Component):
     def elaborate(self, platform: Any) -> Any:
         """The parts, joined."""
         m = Module()
-        begin, job = Signal(), Signal(JOB)
+        begin, job = named(begin=1, job=JOB)
         m.d.comb += [begin.eq(self.start & ~self.is_busy), *(job[name].eq(getattr(self, name)) for name, _ in JOB)]
         m.submodules.loader = loader = Loader(self.design)
         m.submodules.receiver = receiver = Receiver(self.design)
@@ -150,7 +150,7 @@ class Top(Component):
             grid.first.eq(delayed(m, stream.is_step_start & stream.is_first_k, EDGE_STAGES)),
             grid.last.eq(delayed(m, is_last, EDGE_STAGES)),
         ]  # fmt: skip
-        arrival, row, out_slot = Signal(ARRIVAL), Signal(row_bits(self.design)), Signal()
+        arrival, row, out_slot = named(arrival=ARRIVAL, row=row_bits(self.design), out_slot=1)
         begins = delayed(m, is_last, EDGE_STAGES + grid.latency - 1)
         m.d.comb += [arrival.is_end.eq(row == self.design.rows - 1), arrival.slot.eq(out_slot)]
         with m.If(arrival.is_valid):

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.rtl.circuit.job import COUNT_BITS
+from aisys.rtl.circuit.register import named
 
 
 class Walk(Component):
@@ -25,7 +26,7 @@ class Walk(Component):
     def elaborate(self, platform: Any) -> Any:
         """Three counters that carry into each other, each with a register that says that its last value has come."""
         m = Module()
-        at_m, at_n = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        at_m, at_n = named(at_m=COUNT_BITS, at_n=COUNT_BITS)
         carry_n, carry_m = self.advance & self.is_last_k, self.advance & self.is_last_k & self.is_last_n
         loops = (
             (self.k, self.num_k, self.is_last_k, self.advance),

@@ -12,6 +12,7 @@ from aisys.rtl.circuit.job import ADDRESS_BITS, JOB
 from aisys.rtl.circuit.requantize import LANE_STAGES, PARAMETERS, Lane
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
+from aisys.rtl.circuit.register import named
 
 READ_STAGES = 2
 """From the cycle that reads a column group to the one in which the lanes see it."""
@@ -41,8 +42,9 @@ class Writer(Component):
         m.submodules.walk = walk = Walk()
         m.submodules.finished = finished = Semaphore(start=0, most=2)
         m.submodules.parameters = parameters = Semaphore(start=0, most=2)
-        is_idle, is_active, go = Signal(init=1), Signal(), Signal()
-        last_row, is_last_group, is_last = Signal.like(self.row), Signal(), Signal()
+        is_idle = Signal(init=1)
+        is_active, go, is_last_group, is_last = named(is_active=1, go=1, is_last_group=1, is_last=1)
+        last_row = Signal.like(self.row)
         m.d.comb += [
             self.enable.eq(~self.beat_valid | self.beat_accepted),
             walk.start.eq(self.start), walk.num_m.eq(self.job.num_m), walk.num_n.eq(self.job.num_n), walk.num_k.eq(1),
@@ -103,7 +105,7 @@ class Writer(Component):
         design, job = self.design, self.job
         small, raw = Cat(lane.small for lane in lanes), Cat(lane.raw for lane in lanes)
         places = design.port_bytes // design.lanes
-        place, is_full, was_last = Signal(range(places)), Signal(), Signal()
+        place, is_full, was_last = named(place=range(places), is_full=1, was_last=1)
         is_valid, is_row_end, is_tile_end = marks
         m.d.comb += [
             is_full.eq(place == Mux(job.is_raw, places // 4 - 1, places - 1)),

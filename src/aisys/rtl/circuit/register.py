@@ -1,8 +1,13 @@
-"""Chains of registers: what skews operands so that they meet in the right element in the right cycle."""
+"""Signals by name, and the chains of registers that let operands meet in the right element in the right cycle."""
 
 from typing import Any
 
 from amaranth.hdl import Signal
+
+
+def named(**shapes: Any) -> Any:
+    """One signal per argument, called like it in the Verilog: `go, count = named(go=1, count=8)`."""
+    return tuple(Signal(shape, name=name) for name, shape in shapes.items())
 
 
 def delayed(m: Any, signal: Any, num_cycles: int) -> Any:
