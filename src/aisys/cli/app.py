@@ -17,6 +17,7 @@ from aisys.cli.map import map_
 from aisys.cli.new import new
 from aisys.cli.op import op
 from aisys.cli.plan import plan
+from aisys.cli.rtl import rtl
 from aisys.cli.run import run
 from aisys.cli.show import show
 from aisys.cli.study import study
@@ -73,6 +74,7 @@ COMMANDS: tuple[tuple[str, Callable[..., object], str], ...] = (
     ("validate", validate, "Predict every row of a table and summarise the errors."),
     ("run", run, "Plan every point of a study that a TOML file describes."),
     ("study", study, "Reproduce a published result, beside the publication."),
+    ("rtl", rtl, "A systolic array as a circuit: Verilog, cycles, area, clock."),
     ("show", show, "The graph of a workload: parameters, flop, ops, shapes."),
     ("list", list_, "What there is: machines, workloads, techniques, ..."),
     ("new", new, "Start a plug-in of your own: code, test, study."),

@@ -125,4 +125,30 @@ class SpatialArray:
     constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
 
 
-Architecture = Gpu | SystolicArray | PimBank | Cpu | SpatialArray
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedArray:
+    """An array that `aisys rtl` makes: int8 operands, int32 sums. Its cycles are those of the circuit, exactly.
+
+    `dataflow` is ws or os. A step streams `num_vectors_per_tile` vectors; `num_left_slots` chunks of them are on chip.
+    `num_lanes` channels are requantized per cycle. `num_multiplier_stages`: 1, or 2 with a register behind the
+    multiplier. `num_kept_weights` of `num_group_weights` along k are kept (1 of 1: dense).
+    The memory answers after `num_latency_cycles`, then a beat of `num_port_bytes` every `num_cycles_per_beat`.
+    """
+
+    rows: Sourced
+    cols: Sourced
+    num_vectors_per_tile: Sourced
+    num_left_slots: Sourced
+    num_port_bytes: Sourced
+    num_lanes: Sourced
+    num_multiplier_stages: Sourced
+    num_kept_weights: Sourced
+    num_group_weights: Sourced
+    num_latency_cycles: Sourced
+    num_cycles_per_beat: Sourced
+    clock_hz: Sourced
+    energy_joule_per_mac: Sourced
+    dataflow: str = "ws"
+
+
+Architecture = Gpu | SystolicArray | GeneratedArray | SpatialArray | PimBank | Cpu

@@ -77,7 +77,7 @@ class Array:
         return [
             Simulated(
                 values=results(self.design, beats, (a.shape[0], b.shape[1]), is_raw=given is None), cycles=count,
-                model_cycles=cycles(self.design, *a.shape, b.shape[1], port=port, is_raw=given is None),
+                model_cycles=self.cycles(a.shape[0], *b.shape, port=port, is_raw=given is None),
             )
             for (a, b, given), (count, beats) in zip(jobs, done, strict=True)
         ]  # fmt: skip

@@ -71,7 +71,9 @@ def results(design: ArrayDesign, written: Bytes, shape: tuple[int, int], *, is_r
 def _shape(a: Int8, b: Int8) -> tuple[tuple[int, int], int]:
     for name, operand in (("a", a), ("b", b)):
         if operand.ndim != 2 or operand.dtype != np.int8 or not operand.size:
-            raise BadInput(f"{name} is {operand.dtype} of shape {operand.shape}; give an int8 matrix with rows and columns")
+            raise BadInput(
+                f"{name} is {operand.dtype} of shape {operand.shape}; give an int8 matrix with rows and columns"
+            )
     if a.shape[1] != b.shape[0]:
         raise BadInput(f"a has {a.shape[1]} columns and b {b.shape[0]} rows; they must be equal")
     return (a.shape[0], a.shape[1]), b.shape[1]
@@ -115,7 +117,7 @@ def _top(design: ArrayDesign, cut: Tiling, b: Int8) -> Bytes:
 
 
 def _compressed(design: ArrayDesign, weights: Int8) -> Bytes:
-    """Words of weights [k, cols] that keep n of every m along k: each value with its place in the group, bits packed."""
+    """Words of weights [k, cols] that keep n of every m along k: each value with its place in the group, as bits."""
     assert design.sparsity is not None
     kept, group = design.sparsity
     grouped = weights.reshape(-1, group, design.cols)

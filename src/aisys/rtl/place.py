@@ -54,7 +54,7 @@ CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram":
 
 DEFAULT_GOAL_HZ = 80e6
 EFFORT_MHZ = "150"
-"""The clock that nextpnr tries for. Above what arrays reach, so that it never stops early; the goal is compared after."""
+"""The clock that nextpnr tries for, above what arrays reach, so that it never stops early; goals are compared after."""
 
 STAGES = (
     ("synthesis", r"$^"), ("packing", r"Packing constants|Checksum"), ("placement", r"Creating initial analytic"),
@@ -131,7 +131,11 @@ def cache_folder() -> Path:
 
 def _check_fits(module: str, chip: Chip, cells: str) -> None:
     """Raises DoesNotFit where synthesis already shows that the chip has too little of something."""
-    for cell, what, has in (("MULT18X18D", "multipliers (DSP)", chip.dsp), ("DP16KD", "block memories", chip.bram), ("TRELLIS_FF", "registers", chip.ff)):
+    for cell, what, has in (
+        ("MULT18X18D", "multipliers (DSP)", chip.dsp),
+        ("DP16KD", "block memories", chip.bram),
+        ("TRELLIS_FF", "registers", chip.ff),
+    ):
         found = re.search(rf"^\s+(\d+)\s+{cell}$", cells, re.MULTILINE)
         if found and int(found[1]) > has:
             raise DoesNotFit(

@@ -1,6 +1,7 @@
 """Requantization in numpy, bit for bit what the circuit does."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,14 @@ class Requantization:
     def __len__(self) -> int:
         return len(self.bias)
 
-    def apply(self, sums: Ints) -> NDArray[np.int8]:
+    def apply(self, sums: NDArray[Any]) -> NDArray[np.int8]:
         """int8 [m, n] of int32 sums [m, n]; sum + bias wraps at 32 bits, as it does in the circuit."""
         biased = (np.asarray(sums, np.int64) + self.bias).astype(np.int32).astype(np.int64)
         scaled = biased * self.multiplier
         half = np.where(self.shift > 0, np.int64(1) << np.maximum(self.shift - 1, 0), 0)
         least = 0 if self.is_relu else -128
-        return np.clip((scaled + half) >> self.shift, least, 127).astype(np.int8)
+        rounded: NDArray[np.int64] = (scaled + half) >> self.shift
+        return np.clip(rounded, least, 127).astype(np.int8)
 
 
 def no_requantization(num_channels: int) -> Requantization:

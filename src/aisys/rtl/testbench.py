@@ -13,10 +13,13 @@ from aisys.rtl.requantization import Requantization, scale_to_fixed_point
 from aisys.rtl.verilog import module_name
 
 TEMPLATE = Path(__file__).parent / "template" / "testbench.txt"
+FILES = ("operands.hex", "expected.hex", "mask.hex", "jobs.hex")
 ADDRESSES = {"left_base": 0, "top_base": 0, "parameter_base": 0}
 
 
-def example(design: ArrayDesign, shape: tuple[int, int, int], seed: int = 0) -> tuple[NDArray[np.int8], NDArray[np.int8], Requantization]:
+def example(
+    design: ArrayDesign, shape: tuple[int, int, int], seed: int = 0
+) -> tuple[NDArray[np.int8], NDArray[np.int8], Requantization]:
     """Random operands a [m, k], b [k, n] that `design` takes, and a requantization that uses the range of int8."""
     m, k, n = shape
     random = np.random.default_rng(seed)
@@ -77,8 +80,10 @@ def _highest_bit(field: str) -> int:
     return int(JOB[field].width) - 1
 
 
-def _as_written(design: ArrayDesign, values: NDArray[np.int32] | NDArray[np.int8], job: Image, *, is_raw: bool) -> Bytes:
-    """`values` [m, n] as beats in the order in which the writer sends them; bytes that belong to no channel are zero."""
+def _as_written(
+    design: ArrayDesign, values: NDArray[np.int32] | NDArray[np.int8], job: Image, *, is_raw: bool
+) -> Bytes:
+    """`values` [m, n] as beats in the order in which the writer sends them; bytes of no channel are zero."""
     m, n = values.shape
     num_n, per_row = -(-n // design.cols), job.num_out_beats // m // -(-n // design.cols)
     width = np.dtype(np.int32 if is_raw else np.int8)

@@ -80,7 +80,8 @@ def _compiled() -> Callable[[Ints, Ints], Any]:
 
     inner = {name: numba.njit(globals()[name], cache=True) for name in ("_load", "_write")}
     walk = FunctionType(_walk.__code__, {**globals(), **inner})
-    compiled: Callable[[Ints, Ints], Any] = numba.njit(walk, cache=True)
+    compile_: Any = numba.njit(cache=True)
+    compiled: Callable[[Ints, Ints], Any] = compile_(walk)
     return compiled
 
 

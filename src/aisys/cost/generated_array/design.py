@@ -75,7 +75,8 @@ class ArrayDesign:
         )  # fmt: skip
         _check(
             self.rows % kept == 0,
-            f"rows={self.rows} with sparsity {kept}:{group}", f"a multiple of {kept} rows, such as {-(-self.rows // kept) * kept}",
+            f"rows={self.rows} with sparsity {kept}:{group}",
+            f"a multiple of {kept}, such as {self.rows // kept * kept + kept}",
         )  # fmt: skip
 
     @property
@@ -181,7 +182,11 @@ def tiling(design: ArrayDesign, m: int, k: int, n: int) -> Tiling:
     m_extent, k_extent = (design.tile, design.depth) if is_ws else (design.rows, design.tile)
     num_m, num_n, num_k = -(-m // m_extent), -(-n // design.cols), -(-k // k_extent)
     for name, extent, count in (("m", m, num_m), ("k", k, num_k), ("n", n, num_n)):
-        _check(count <= MOST_TILES, f"{name}={extent} is {count} tiles and", f"at most {MOST_TILES} tiles: a larger array or tile")
+        _check(
+            count <= MOST_TILES,
+            f"{name}={extent} is {count} tiles and",
+            f"at most {MOST_TILES} tiles: a larger array or tile",
+        )
     edge_rows = m - (num_m - 1) * m_extent
     return Tiling(
         num_m=num_m, num_n=num_n, num_k=num_k, edge_rows=edge_rows,

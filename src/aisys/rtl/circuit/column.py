@@ -66,9 +66,7 @@ class Accumulator(Component):
     def elaborate(self, platform: Any) -> Any:
         """The memory of sums, and the adder behind it."""
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=signed(SUM_BITS), depth=self.depth, init=[], attrs=BLOCK_RAM
-        )
+        m.submodules.memory = memory = Memory(shape=signed(SUM_BITS), depth=self.depth, init=[], attrs=BLOCK_RAM)
         write, read = memory.write_port(), memory.read_port()
         arrival, row, added = self.arrival, self.row, self.sum
         for stage in range(2):

@@ -77,7 +77,9 @@ class OutputStationaryElement(Component):
     def elaborate(self, platform: Any) -> Any:
         """The multiplier, the sum, and the register it leaves through."""
         m = Module()
-        product, total, finished = named(product=signed(PRODUCT_BITS), total=signed(SUM_BITS), finished=signed(SUM_BITS))
+        product, total, finished = named(
+            product=signed(PRODUCT_BITS), total=signed(SUM_BITS), finished=signed(SUM_BITS)
+        )
         first, last, release = self.control
         m.d.sync += [self.right.eq(self.left), self.bottom.eq(self.top), self.control_right.eq(self.control)]
         multiplied = self.left.as_signed() * self.top.as_signed()

@@ -1,4 +1,4 @@
-"""The grids: elements side by side, and the skew that lets operands meet. Results leave at the bottom, column j j later."""
+"""The grids: elements side by side, and the skew that lets operands meet. Column j gives its results j cycles later."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import ACTIVATION_BITS, ArrayDesign
-from aisys.rtl.circuit.register import delayed
 from aisys.rtl.circuit.element import (
     SUM_BITS,
     OutputStationaryElement,
     WeightStationaryElement,
     partial_sum_bits,
 )
+from aisys.rtl.circuit.register import delayed
 
 
 class WeightStationaryGrid(Component):

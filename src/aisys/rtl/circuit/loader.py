@@ -8,9 +8,9 @@ from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import OUTSTANDING_LOADS, PARAMETER_SLOTS, TOP_SLOTS, ArrayDesign
 from aisys.rtl.circuit.job import ADDRESS_BITS, JOB, ROW_BITS
+from aisys.rtl.circuit.register import named
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
-from aisys.rtl.circuit.register import named
 
 TOP, LEFT, PARAMETER = range(3)
 TARGETS = ("top", "left", "parameter")

@@ -1,5 +1,6 @@
 """Takes the beats of the memory port, makes words of them, and writes each into the buffer it was asked for."""
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
@@ -63,7 +64,7 @@ class Receiver(Component):
         count = Signal(range(OUTSTANDING_LOADS + 1))
         m.d.sync += count.eq(count + self.asked - self.is_loaded)
         with m.If(self.is_loaded):
-            m.d.sync += [place.eq(later) for place, later in zip(places, places[1:], strict=False)]
+            m.d.sync += [place.eq(later) for place, later in pairwise(places)]
         for i, place in enumerate(places):
             with m.If(self.asked & (count - self.is_loaded == i)):
                 m.d.sync += place.eq(self.chunk)

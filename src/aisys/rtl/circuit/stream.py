@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import OUT_SLOTS, ArrayDesign
 from aisys.rtl.circuit.job import JOB, ROW_BITS
+from aisys.rtl.circuit.register import named
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
-from aisys.rtl.circuit.register import named
 
 
 class Stream(Component):
     """One vector per cycle, from slot `left_slot`, while `is_reading`.
 
-    A step needs its chunk of A, what stands against it (`is_top_ready`: the next weights, or the chunk of B), and, where
-    its results are final, a free slot for them. `take_top` says that the step begins. Steps of os arrays last at least
-    as long as a column of results takes to leave.
+    A step needs its chunk of A, what stands against it (`is_top_ready`: the next weights, or the chunk of B), and a
+    free slot for its results where they are final. `take_top` says that the step begins. Steps of
+    os arrays last at least as long as a column of results takes to leave.
     """
 
     def __init__(self, design: ArrayDesign) -> None:
@@ -69,7 +69,9 @@ class Stream(Component):
         """The slot of A for the step, whether it is filled, whether results have room, whether A is used up."""
         m.submodules.left = left = Semaphore(start=0, most=self.design.left_slots)
         m.submodules.out = out = Semaphore(start=OUT_SLOTS, most=OUT_SLOTS)
-        oldest, ahead, takes_left, out_slot = named(oldest=self.slot_bits, ahead=self.slot_bits, takes_left=1, out_slot=1)
+        oldest, ahead, takes_left, out_slot = named(
+            oldest=self.slot_bits, ahead=self.slot_bits, takes_left=1, out_slot=1
+        )
         m.d.comb += [
             takes_left.eq(~self.job.is_resident | walk.is_last_n),
             ahead.eq(Mux(takes_left, 0, walk.k)),

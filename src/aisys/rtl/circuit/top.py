@@ -6,13 +6,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from aisys.cost.generated_array.design import PARAMETER_SLOTS, TOP_SLOTS, ArrayDesign
-from aisys.rtl.circuit.column import ARRIVAL, Accumulator, OutputColumn, row_bits
-from aisys.rtl.circuit.register import delayed, named
 from aisys.rtl.circuit.buffer import Buffer
+from aisys.rtl.circuit.column import ARRIVAL, Accumulator, OutputColumn, row_bits
 from aisys.rtl.circuit.grid import OutputStationaryGrid, WeightStationaryGrid
 from aisys.rtl.circuit.job import ADDRESS_BITS, JOB
 from aisys.rtl.circuit.loader import BEATS_BITS, Loader
 from aisys.rtl.circuit.receiver import Receiver
+from aisys.rtl.circuit.register import delayed, named
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.stream import Preload, Stream
 from aisys.rtl.circuit.writer import Writer
@@ -82,7 +82,8 @@ class Top(Component):
         )
         m.d.comb += [
             left.write.eq(receiver.write_left), left.write_at.eq(receiver.number), left.word.eq(receiver.left_word),
-            left.is_filled.eq(receiver.loaded_left), left.read_slot.eq(stream.left_slot), left.read_at.eq(stream.number),
+            left.is_filled.eq(receiver.loaded_left), left.read_slot.eq(stream.left_slot),
+            left.read_at.eq(stream.number),
         ]  # fmt: skip
         entering = Signal(design.left_word_bits)
         m.d.sync += entering.eq(Mux(delayed(m, stream.is_reading, 1), left.found, 0))

@@ -24,21 +24,20 @@ class Walk(Component):
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Any:
-        """Three counters that carry into each other, each with a register that says that its last value has come."""
+        """Three counters that carry into each other, each with registers that mark its first and its last value."""
         m = Module()
         at_m, at_n = named(at_m=COUNT_BITS, at_n=COUNT_BITS)
         carry_n, carry_m = self.advance & self.is_last_k, self.advance & self.is_last_k & self.is_last_n
         loops = (
-            (self.k, self.num_k, self.is_last_k, self.advance),
-            (at_n, self.num_n, self.is_last_n, carry_n),
-            (at_m, self.num_m, self.is_last_m, carry_m),
+            (self.k, self.num_k, self.is_first_k, self.is_last_k, self.advance),
+            (at_n, self.num_n, self.is_first_n, self.is_last_n, carry_n),
+            (at_m, self.num_m, Signal(name="is_first_m"), self.is_last_m, carry_m),
         )
-        for at, count, is_last, goes_on in loops:
+        for at, count, is_first, is_last, goes_on in loops:
             with m.If(goes_on):
-                m.d.sync += [at.eq(at + 1), is_last.eq(at + 2 == count)]
+                m.d.sync += [at.eq(at + 1), is_first.eq(0), is_last.eq(at + 2 == count)]
             with m.If(self.start | (goes_on & is_last)):
-                m.d.sync += [at.eq(0), is_last.eq(count == 1)]
-        m.d.comb += [self.is_first_n.eq(at_n == 0), self.is_first_k.eq(self.k == 0)]
+                m.d.sync += [at.eq(0), is_first.eq(1), is_last.eq(count == 1)]
         with m.If(carry_m & self.is_last_m):
             m.d.sync += self.is_over.eq(1)
         with m.If(self.start):

@@ -9,10 +9,10 @@ from amaranth.lib.wiring import Component, In, Out
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.rtl.circuit.column import row_bits
 from aisys.rtl.circuit.job import ADDRESS_BITS, JOB
+from aisys.rtl.circuit.register import named
 from aisys.rtl.circuit.requantize import LANE_STAGES, PARAMETERS, Lane
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
-from aisys.rtl.circuit.register import named
 
 READ_STAGES = 2
 """From the cycle that reads a column group to the one in which the lanes see it."""
@@ -124,6 +124,4 @@ class Writer(Component):
         for i in range(places):
             is_mine = Mux(job.is_raw, place == i // 4, place == i)
             with m.If(self.enable & is_valid & is_mine):
-                m.d.sync += self.beat.word_select(i, width).eq(
-                    Mux(job.is_raw, raw.word_select(i % 4, width), small)
-                )
+                m.d.sync += self.beat.word_select(i, width).eq(Mux(job.is_raw, raw.word_select(i % 4, width), small))

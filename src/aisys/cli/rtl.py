@@ -1,0 +1,166 @@
+"""`aisys rtl`: an array as Verilog, simulated, and placed on an FPGA."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aisys.rtl import Array, MemoryPort, PlacedDesign
+
+Size = Annotated[str, typer.Option("--array", metavar="RxC", help="Rows and columns: 8x8.")]
+Dataflow = Annotated[str, typer.Option("--dataflow", help="ws or os: what stays in the array.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write Verilog, testbench and machine file.")]
+Products = Annotated[str | None, typer.Option("--simulate", metavar="M,K,N", help="Run a random product.")]
+Chip = Annotated[str | None, typer.Option("--place-and-route", metavar="FPGA", help="Area and clock: ecp5-85k.")]
+Clock = Annotated[float, typer.Option("--clock", metavar="MHZ", help="The clock that the array should reach.")]
+Pipelined = Annotated[bool, typer.Option("--pipelined", help="A register behind each multiplier.")]
+Sparsity = Annotated[str | None, typer.Option("--sparsity", metavar="N:M", help="Keep N of M weights along k: 2:4.")]
+Tile = Annotated[int, typer.Option("--tile", help="Most vectors of a step.")]
+LeftSlots = Annotated[int, typer.Option("--left-slots", help="Chunks of A on chip.")]
+PortBytes = Annotated[int, typer.Option("--port-bytes", help="Bytes per beat of the memory port.")]
+Lanes = Annotated[int, typer.Option("--lanes", help="Channels requantized per cycle.")]
+Latency = Annotated[int, typer.Option("--latency", metavar="CYCLES", help="From a read to its first beat.")]
+PerBeat = Annotated[int, typer.Option("--cycles-per-beat", help="A beat of the memory every so many cycles.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def rtl(
+    array: Size, *, dataflow: Dataflow = "ws", out: Out = None, simulate: Products = None,
+    place_and_route: Chip = None, clock: Clock = 80.0, pipelined: Pipelined = False, sparsity: Sparsity = None,
+    tile: Tile = 64, left_slots: LeftSlots = 8, port_bytes: PortBytes = 8, lanes: Lanes = 1, latency: Latency = 8,
+    cycles_per_beat: PerBeat = 1, json: Json = False,
+) -> None:  # fmt: skip
+    """Generate an int8 systolic array: Verilog with a testbench that checks itself, cycles, area and clock.
+
+    Results are bit-equal to numpy and cycles to the model, stalls of the memory included. Without --out, --simulate and
+    --place-and-route it says what the array is. Needs the extra `rtl`; Verilator makes simulation fast where installed.
+
+    **Examples**
+
+    - `aisys rtl --array 8x8 --dataflow ws --out my-array`
+    - `aisys rtl --array 4x4 --dataflow os --simulate 30,70,10 --cycles-per-beat 2`
+    - `aisys rtl --array 4x4 --pipelined --place-and-route ecp5-85k --json`
+    """
+    from aisys.cli.output import emit_json
+    from aisys.rtl import Array, MemoryPort
+    from aisys.rtl.tools import need
+
+    rows, cols = _extents("--array", array, "x", 2)
+    made = Array(
+        rows, cols, dataflow, tile=tile, left_slots=left_slots, port_bytes=port_bytes, lanes=lanes,
+        is_pipelined=pipelined, sparsity=None if sparsity is None else tuple(_extents("--sparsity", sparsity, ":", 2)),
+    )  # fmt: skip
+    port = MemoryPort(latency_cycles=latency, cycles_per_beat=cycles_per_beat)
+    need("amaranth", "yosys")
+    answer: dict[str, Any] = {"array": made.design.name, "design": made.design, "port": port}
+    if simulate is not None:
+        answer["simulation"] = _simulated(made, _extents("--simulate", simulate, ",", 3), port, is_quiet=json)
+    placed = None if place_and_route is None else _placed(made, place_and_route, clock * 1e6, is_quiet=json)
+    if placed is not None:
+        answer["place_and_route"] = {**_fields(placed), "is_met": placed.is_met}
+    if out is not None:
+        answer["files"] = _saved(made, out, port, clock * 1e6, placed)
+    if json:
+        emit_json(answer)
+    else:
+        _show(answer)
+    _say_missed(placed)
+
+
+def _extents(option: str, text: str, mark: str, count: int) -> list[int]:
+    """`count` whole numbers in `text`, with `mark` between them."""
+    from aisys.errors import BadInput
+
+    parts = text.lower().split(mark)
+    if len(parts) != count or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise BadInput(f"{option} {text[:40]!r} is not {mark.join(['NUMBER'] * count)}; give whole numbers")
+    return [int(part) for part in parts]
+
+
+def _simulated(made: "Array", shape: list[int], port: "MemoryPort", *, is_quiet: bool) -> dict[str, Any]:
+    """What the circuit did with a random product, beside numpy and the model."""
+    from aisys.cli.progress import progress_bar
+    from aisys.cost.generated_array.design import tiling
+    from aisys.rtl.testbench import example
+
+    m, k, n = shape
+    tiling(made.design, m, k, n)
+    a, b, given = example(made.design, (m, k, n))
+    with progress_bar("simulating the circuit", is_shown=not is_quiet):
+        raw, small = made.simulate_many([(a, b, None), (a, b, given)], port=port)
+    sums = (a.astype("int64") @ b.astype("int64")).astype("int32")
+    is_equal = bool((raw.values == sums).all() and (small.values == given.apply(sums)).all())
+    return {
+        "m": m, "k": k, "n": n, "cycles": small.cycles, "model_cycles": small.model_cycles,
+        "cycles_int32": raw.cycles, "model_cycles_int32": raw.model_cycles, "results_equal_numpy": is_equal,
+        "macs_per_cycle": m * k * n / small.cycles,
+    }  # fmt: skip
+
+
+def _placed(made: "Array", chip: str, goal_hz: float, *, is_quiet: bool) -> "PlacedDesign":
+    from aisys.cli.progress import progress_bar
+    from aisys.rtl.place import chip_of
+
+    chip_of(chip)
+    with progress_bar(f"placing {made.design.name} on {chip}", is_shown=not is_quiet) as progress:
+        return made.place_and_route(chip, goal_hz=goal_hz, progress=progress)
+
+
+def _saved(
+    made: "Array", out: Path, port: "MemoryPort", goal_hz: float, placed: "PlacedDesign | None"
+) -> list[str]:  # fmt: skip
+    """The files of the array; its clock is the placed one, else the goal."""
+    from aisys.rtl.folder import save
+
+    if placed is None:
+        clock_hz, source = goal_hz, "assumed: the clock that was asked for; --place-and-route gives the one it reaches"
+    else:
+        clock_hz, source = placed.fmax_hz, f"timing analysis of a run of {placed.tools} on {placed.chip}"
+    names = save(made.design, out, port=port, clock_hz=clock_hz, clock_source=source)
+    return [str(out / name) for name in names]
+
+
+def _fields(placed: "PlacedDesign") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(placed)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from aisys.cli.output import console
+    from aisys.report.quantity import scaled
+
+    design, out = answer["design"], console()
+    table = Table(title=f"generated array {design.name}", title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("elements", f"{design.rows} x {design.cols}, int8 operands, int32 sums")
+    beats = f"A takes {design.left_beats} beats per vector, B {design.top_beats}"
+    table.add_row("memory port", f"{design.port_bytes} B per beat; {beats}")
+    if "simulation" in answer:
+        run = answer["simulation"]
+        same = "equal to numpy" if run["results_equal_numpy"] else "[bold red]NOT equal to numpy[/]"
+        table.add_row("simulated", f"m={run['m']} k={run['k']} n={run['n']}: {run['cycles']:,} cycles, {same}")
+        table.add_row("model", f"{run['model_cycles']:,} cycles; {run['macs_per_cycle']:.2f} multiply-adds per cycle")
+    if "place_and_route" in answer:
+        placed = answer["place_and_route"]
+        table.add_row("area", f"{placed['lut']:,} LUT, {placed['ff']:,} FF, {placed['dsp']} DSP, {placed['bram']} BRAM")
+        table.add_row("clock", f"[bold]{scaled(placed['fmax_hz'], 'Hz')}[/] on {placed['chip']} ({placed['tools']})")
+    for name in answer.get("files", ()):
+        table.add_row("wrote", name)
+    out.print(table)
+
+
+def _say_missed(placed: "PlacedDesign | None") -> None:
+    """Raises DoesNotFit, the answer no, where the array is slower than asked for."""
+    from aisys.errors import DoesNotFit
+
+    if placed is not None and not placed.is_met:
+        reached, goal = placed.fmax_hz / 1e6, placed.goal_hz / 1e6
+        raise DoesNotFit(
+            f"{placed.design} reaches {reached:.1f} MHz on {placed.chip} and should reach {goal:g} MHz; "
+            f"ask for --clock {int(reached)}, add --pipelined, or take a smaller array"
+        )
