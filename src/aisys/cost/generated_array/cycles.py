@@ -26,6 +26,7 @@ from aisys.cost.generated_array.design import (
     TOP_SLOTS,
     ArrayDesign,
     MemoryPort,
+    Tiling,
     tiling,
 )
 
@@ -48,9 +49,13 @@ def cycles(design: ArrayDesign, m: int, k: int, n: int, *, port: MemoryPort, is_
     Raises BadInput for an extent that cannot be tiled.
     """
     cut = tiling(design, m, k, n)
-    count = np.array([cut.num_m, cut.num_n, cut.num_k, cut.edge_vectors, cut.edge_rows, cut.is_resident], np.int64)
     walk = _compiled() if cut.num_m * cut.num_n * cut.num_k >= LARGE else _walk
-    return int(walk(count, _timing(design, port, is_raw)))
+    return int(walk(_counts(cut), _timing(design, port, is_raw)))
+
+
+def _counts(cut: Tiling) -> Ints:
+    """The tiles of one product, as the recurrence takes them."""
+    return np.array([cut.num_m, cut.num_n, cut.num_k, cut.edge_vectors, cut.edge_rows, cut.is_resident], np.int64)
 
 
 def _timing(design: ArrayDesign, port: MemoryPort, is_raw: bool) -> Ints:
