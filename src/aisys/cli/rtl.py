@@ -116,7 +116,10 @@ def _saved(
     if placed is None:
         clock_hz, source = goal_hz, "assumed: the clock that was asked for; --place-and-route gives the one it reaches"
     else:
-        clock_hz, source = placed.fmax_hz, f"timing analysis of a run of {placed.tools} on {placed.chip}"
+        clock_hz, source = (
+            placed.fmax_hz,
+            f"timing analysis of {placed.chip} by {placed.tools}; not measured on a board",
+        )
     names = save(made.design, out, port=port, clock_hz=clock_hz, clock_source=source)
     return [str(out / name) for name in names]
 

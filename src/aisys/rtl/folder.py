@@ -36,7 +36,7 @@ def example_shape(design: ArrayDesign) -> tuple[int, int, int]:
 def machine_file(design: ArrayDesign, port: MemoryPort, clock_hz: float, clock_source: str) -> str:
     """The TOML file by which `aisys op --on FILE` targets the array."""
     kept, group = design.sparsity or (1, 1)
-    kind = "assumed" if clock_source.startswith("assumed") else "measured"
+    kind = "assumed" if clock_source.startswith("assumed") else "fitted"
     return Template(MACHINE.read_text(encoding="utf-8")).substitute(
         name=f"generated-{design.name}", dataflow=design.dataflow, rows=design.rows, cols=design.cols,
         num_vectors_per_tile=design.tile, num_left_slots=design.left_slots, num_port_bytes=design.port_bytes,

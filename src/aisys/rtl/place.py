@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
+from math import isqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import DoesNotFit, unknown_name
 from aisys.rtl.tools import ToolFailed, command, need, run
 
@@ -51,6 +53,9 @@ CHIPS = {
 
 CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 """What nextpnr calls the resources. lut counts carry halves and LUT memory as well: what the design occupies."""
+
+DSP_PER_LANE = 2
+"""A 32-bit by 16-bit product takes two multipliers of 18 bits."""
 
 DEFAULT_GOAL_HZ = 80e6
 EFFORT_MHZ = "150"
@@ -129,35 +134,45 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aisys" / "rtl"
 
 
+def check_multipliers(design: ArrayDesign, chip: Chip) -> None:
+    """Raises DoesNotFit where `chip` has too few multipliers, before anything runs, with the largest that fits."""
+    need_dsp = num_dsp(design)
+    if need_dsp > chip.dsp:
+        side = isqrt(chip.dsp - DSP_PER_LANE * design.lanes)
+        raise DoesNotFit(
+            f"{design.name} needs {need_dsp} multipliers (DSP) and {chip.name} has {chip.dsp}; "
+            f"{side}x{side} is the largest square array that fits"
+        )
+
+
+def num_dsp(design: ArrayDesign) -> int:
+    """Multipliers of an array: one per element, and those of the lanes that requantize."""
+    return design.rows * design.cols + DSP_PER_LANE * design.lanes
+
+
 def _check_fits(module: str, chip: Chip, cells: str) -> None:
-    """Raises DoesNotFit where synthesis already shows that the chip has too little of something."""
-    for cell, what, has in (
-        ("MULT18X18D", "multipliers (DSP)", chip.dsp),
-        ("DP16KD", "block memories", chip.bram),
-        ("TRELLIS_FF", "registers", chip.ff),
-    ):
+    """Raises DoesNotFit where synthesis shows that the chip has too little of something."""
+    for cell, what, has in (("DP16KD", "block memories", chip.bram), ("TRELLIS_FF", "registers", chip.ff)):
         found = re.search(rf"^\s+(\d+)\s+{cell}$", cells, re.MULTILINE)
         if found and int(found[1]) > has:
             raise DoesNotFit(
                 f"{module} needs {found[1]} {what} and {chip.name} has {has}; "
-                f"take an array with at most {has / int(found[1]):.0%} of the elements, or a larger chip"
+                f"take one with a smaller tile, fewer elements, or a larger chip"
             )
 
 
 def _route(options: list[str], folder: Path, tell: Progress) -> None:
     """Run nextpnr, and tell how far it is. Raises ToolFailed with its last error."""
+    words = command("nextpnr-ecp5", options)
     lines: list[str] = []
     stage = 1
-    with subprocess.Popen(
-        command("nextpnr-ecp5", options), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        for line in running.stdout or ():
             lines.append(line)
-            for number in range(stage + 1, len(STAGES)):
-                if re.search(STAGES[number][1], line):
-                    stage = number
-                    tell(stage, len(STAGES))
+            reached = max((i for i, (_, mark) in enumerate(STAGES) if re.search(mark, line)), default=0)
+            if reached > stage:
+                stage = reached
+                tell(stage, len(STAGES))
     if running.returncode:
         errors = [line.strip() for line in lines if line.startswith("ERROR")] or lines[-3:]
         raise ToolFailed(f"nextpnr ended with exit status {running.returncode}: {' | '.join(errors[:3])}")

@@ -1,0 +1,1 @@
+"""The circuit, one component per idea; top.py joins them."""
