@@ -43,6 +43,8 @@ def clock(table: Table, names: NDArray[np.str_], fitted: NDArray[np.bool_]) -> d
     """Period in ns per kind: a constant of its own, and one slope over rows + cols that all kinds share."""
     fmax = table.numbers("fmax_mhz", empty=np.nan)
     use = fitted & ~np.isnan(fmax)
+    if not use.any():
+        return {}
     known = sorted(set(names[use]))
     own = np.array([[name == kind for kind in known] for name in names], float)
     x = np.concatenate([own, features(table, 2)[:, 1:]], axis=1)
@@ -59,7 +61,8 @@ def report(what: str, name: Sequence[str], predicted: Floats, simulated: Floats,
     seen, unseen = np.abs(error[fitted]), np.abs(error[~fitted & ~np.isnan(error)])
     if len(unseen):
         print(f"{what}: unseen worst {100 * unseen.max():.1f} %, mean {100 * unseen.mean():.1f} %", end="; ")
-    print(f"fitted worst {100 * np.nanmax(seen):.1f} %")
+    if not np.isnan(seen).all():
+        print(f"fitted worst {100 * np.nanmax(seen):.1f} %")
 
 
 def lines(constants: dict[str, dict[str, Floats]]) -> Iterator[str]:

@@ -46,7 +46,10 @@ def area(design: ArrayDesign) -> Area:
 
 def clock_hz(design: ArrayDesign) -> float:
     """The clock that place and route reaches for `design` on an ECP5 of speed grade 6. Raises as `area`."""
-    base, per_edge = _constants(design)["period_ns"]
+    constants = _constants(design)
+    if "period_ns" not in constants:
+        raise Unsupported(f"no clock was fitted for {kind_of(design)} arrays; run place and route")
+    base, per_edge = constants["period_ns"]
     return 1e9 / float(base + per_edge * (design.rows + design.cols))
 
 
