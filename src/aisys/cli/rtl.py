@@ -1,5 +1,6 @@
 """`aisys rtl`: an array as Verilog, simulated, and placed on an FPGA."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ Size = Annotated[str, typer.Option("--array", metavar="RxC", help="Rows and colu
 Dataflow = Annotated[str, typer.Option("--dataflow", help="ws or os: what stays in the array.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write Verilog, testbench and machine file.")]
 Products = Annotated[str | None, typer.Option("--simulate", metavar="M,K,N", help="Run a random product.")]
+NetworkName = Annotated[str | None, typer.Option("--network", help="Run a small int8 network: digits.")]
+Images = Annotated[int, typer.Option("--images", help="Test images that the network sees at once.")]
 Chip = Annotated[str | None, typer.Option("--place-and-route", metavar="FPGA", help="Area and clock: ecp5-85k.")]
 Clock = Annotated[float, typer.Option("--clock", metavar="MHZ", help="The clock that the array should reach.")]
 Pipelined = Annotated[bool, typer.Option("--pipelined", help="A register behind each multiplier.")]
@@ -27,9 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 
 def rtl(
     array: Size, *, dataflow: Dataflow = "ws", out: Out = None, simulate: Products = None,
-    place_and_route: Chip = None, clock: Clock = 80.0, pipelined: Pipelined = False, sparsity: Sparsity = None,
-    tile: Tile = 64, left_slots: LeftSlots = 8, port_bytes: PortBytes = 8, lanes: Lanes = 1, latency: Latency = 8,
-    cycles_per_beat: PerBeat = 1, json: Json = False,
+    network: NetworkName = None, images: Images = 16, place_and_route: Chip = None, clock: Clock = 80.0,
+    pipelined: Pipelined = False, sparsity: Sparsity = None, tile: Tile = 64, left_slots: LeftSlots = 8,
+    port_bytes: PortBytes = 8, lanes: Lanes = 1, latency: Latency = 8, cycles_per_beat: PerBeat = 1, json: Json = False,
 ) -> None:  # fmt: skip
     """Generate an int8 systolic array: Verilog with a testbench that checks itself, cycles, area and clock.
 
@@ -40,6 +43,7 @@ def rtl(
 
     - `aisys rtl --array 8x8 --dataflow ws --out my-array`
     - `aisys rtl --array 4x4 --dataflow os --simulate 30,70,10 --cycles-per-beat 2`
+    - `aisys rtl --array 8x8 --network digits --images 360`
     - `aisys rtl --array 4x4 --pipelined --place-and-route ecp5-85k --json`
     """
     from aisys.cli.output import emit_json
@@ -59,6 +63,9 @@ def rtl(
     placed = None if place_and_route is None else _placed(made, place_and_route, clock * 1e6, is_quiet=json)
     if placed is not None:
         answer["place_and_route"] = {**_fields(placed), "is_met": placed.is_met}
+    if network is not None:
+        clock_hz = clock * 1e6 if placed is None else placed.fmax_hz
+        answer["network"] = _network(made, network, images, port, clock_hz, is_quiet=json)
     if out is not None:
         answer["files"] = _saved(made, out, port, clock * 1e6, placed)
     if json:
@@ -96,6 +103,27 @@ def _simulated(made: "Array", shape: list[int], port: "MemoryPort", *, is_quiet:
         "cycles_int32": raw.cycles, "model_cycles_int32": raw.model_cycles, "results_equal_numpy": is_equal,
         "macs_per_cycle": m * k * n / small.cycles,
     }  # fmt: skip
+
+
+def _network(
+    made: "Array", name: str, num_images: int, port: "MemoryPort", clock_hz: float, *, is_quiet: bool
+) -> dict[str, Any]:  # fmt: skip
+    """What the circuit did with the test images of a network; area of the model where it was fitted."""
+    from dataclasses import asdict
+
+    from aisys.cli.progress import progress_bar
+    from aisys.cost.generated_array.area import area
+    from aisys.errors import Unsupported
+    from aisys.rtl.network import network
+    from aisys.rtl.network_run import run_network
+
+    with progress_bar(f"{name} on {made.design.name}", is_shown=not is_quiet):
+        done = run_network(made, network(name), num_images, port=port, clock_hz=clock_hz)
+    try:
+        modelled = asdict(area(made.design))
+    except Unsupported:
+        modelled = None
+    return {**asdict(done), "cycles": done.cycles, "area_model": modelled}
 
 
 def _placed(made: "Array", chip: str, goal_hz: float, *, is_quiet: bool) -> "PlacedDesign":
@@ -148,6 +176,8 @@ def _show(answer: dict[str, Any]) -> None:
         same = "equal to numpy" if run["results_equal_numpy"] else "[bold red]NOT equal to numpy[/]"
         table.add_row("simulated", f"m={run['m']} k={run['k']} n={run['n']}: {run['cycles']:,} cycles, {same}")
         table.add_row("model", f"{run['model_cycles']:,} cycles; {run['macs_per_cycle']:.2f} multiply-adds per cycle")
+    for label, said in _network_rows(answer):
+        table.add_row(label, said)
     if "place_and_route" in answer:
         placed = answer["place_and_route"]
         table.add_row("area", f"{placed['lut']:,} LUT, {placed['ff']:,} FF, {placed['dsp']} DSP, {placed['bram']} BRAM")
@@ -155,6 +185,25 @@ def _show(answer: dict[str, Any]) -> None:
     for name in answer.get("files", ()):
         table.add_row("wrote", name)
     out.print(table)
+
+
+def _network_rows(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from aisys.report.quantity import scaled
+
+    if "network" not in answer:
+        return
+    run = answer["network"]
+    same = "equal to numpy, bit for bit" if run["are_logits_equal"] else "[bold red]NOT equal to numpy[/]"
+    per_layer = ", ".join(f"{cycles:,}" for cycles in run["layer_cycles"])
+    rate = f"{run['images_per_s']:,.0f} images/s at {scaled(run['clock_hz'], 'Hz')}"
+    origin = "placed" if "place_and_route" in answer else "assumed"
+    yield run["network"], f"{run['num_images']} images, {run['accuracy']:.1%} right; logits {same}"
+    yield "cycles", f"{run['cycles']:,} ({per_layer} by layer); the model says {run['model_cycles']:,}"
+    yield "speed", f"[bold]{rate}[/] ({origin} clock; the host that lays out patches is not counted)"
+    yield "energy", f"{scaled(run['energy_joule_per_image'], 'J')} per image (assumed energies)"
+    if run["area_model"] and "place_and_route" not in answer:
+        area = run["area_model"]
+        yield "area model", f"{area['lut']:,} LUT, {area['ff']:,} FF, {area['dsp']} DSP, {area['bram']} BRAM"
 
 
 def _say_missed(placed: "PlacedDesign | None") -> None:
