@@ -67,7 +67,7 @@ def test_a_number_that_is_none_is_refused_by_its_field(tmp_path: Path, value: st
         ('name = "x"\n', "neither a device"),
         ("name = ''\nbase = 'h100-sxm'\n", "name is ''"),
         ('name = "a\\nb"\nbase = "h100-sxm"\n', "printable"),
-        ('architecture = "Gpuu"\n', "use one of Cpu, GeneratedArray, Gpu, PimBank"),
+        ('architecture = "Gpuu"\n', "use one of Cpu, Fpga, GeneratedArray, Gpu, PimBank"),
         ('architecture = "Gpu"\n', "no generation"),
         ('architecture = "Gpu"\ngeneration = "sm90"\n' + FACTS + "num_sm = 1\n", "no clock_hz"),
         (NODE + "mesh.node = 2.5\n", "mesh.node is 2.5"),

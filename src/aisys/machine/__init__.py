@@ -3,6 +3,7 @@
 from aisys.machine.architecture import (
     Architecture,
     Cpu,
+    Fpga,
     GeneratedArray,
     Gpu,
     PimBank,
@@ -14,6 +15,6 @@ from aisys.machine.load import device, link, list_devices, list_machines, machin
 from aisys.machine.types import Device, Link, Machine, Memory
 
 __all__ = [
-    "Architecture", "Cpu", "Device", "GeneratedArray", "Gpu", "Link", "Machine", "Memory", "PimBank", "SpatialArray",
-    "StorageLevel", "SystolicArray", "device", "link", "list_devices", "list_machines", "machine",
+    "Architecture", "Cpu", "Device", "Fpga", "GeneratedArray", "Gpu", "Link", "Machine", "Memory", "PimBank",
+    "SpatialArray", "StorageLevel", "SystolicArray", "device", "link", "list_devices", "list_machines", "machine",
 ]  # fmt: skip

@@ -151,4 +151,29 @@ class GeneratedArray:
     dataflow: str = "ws"
 
 
-Architecture = Gpu | SystolicArray | GeneratedArray | SpatialArray | PimBank | Cpu
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fpga:
+    """An FPGA with one engine of `num_unrolled_inputs` x `num_unrolled_outputs` multipliers of format `math`.
+
+    `num_block_memories`: of 18 kbit. `products_per_dsp`: multiplications that one DSP block does per cycle, by number
+    format; `luts_per_product`: LUTs of a multiplier without one, by the same formats. `num_lut_inputs`: 4 or 6.
+    `usable_lut_share`: the part that place and route can fill. `num_pipeline_stages`: registers from operands to sum,
+    beside one per level of the adder tree.
+    """
+
+    num_luts: Sourced
+    num_dsps: Sourced
+    num_block_memories: Sourced
+    num_lut_inputs: Sourced
+    usable_lut_share: Sourced
+    num_unrolled_inputs: Sourced
+    num_unrolled_outputs: Sourced
+    num_pipeline_stages: Sourced
+    clock_hz: Sourced
+    energy_joule_per_mac: Sourced
+    products_per_dsp: FrozenMap[str, Sourced]
+    luts_per_product: FrozenMap[str, Sourced]
+    math: str = "int8"
+
+
+Architecture = Gpu | SystolicArray | GeneratedArray | SpatialArray | Fpga | PimBank | Cpu
