@@ -8,19 +8,17 @@ The constants are fitted per kind of array by scripts/fit_array_area.py on sizes
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, isqrt
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
+from aisys.cost.fpga.resources import block_memories
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import Unsupported
 
 CONSTANTS = Path(__file__).parent / "area.toml"
 DSP_PER_LANE = 2
 """A 32-bit by 16-bit product takes two multipliers of 18 bits."""
-
-BRAM_SHAPES = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
-"""Words and bits of one block memory of an ECP5. Source: Lattice ECP5 memory usage guide, FPGA-TN-02204, 2021."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +58,15 @@ def num_dsp(design: ArrayDesign) -> int:
 
 def num_bram(design: ArrayDesign) -> int:
     """Block memories: the left buffer; for ws sums and results of each column; for os the top buffer."""
-    left = _bram(design.left_slots * design.tile, design.left_word_bits)
+    left = block_memories(design.left_slots * design.tile, design.left_word_bits)
     if design.dataflow == "ws":
-        return left + design.cols * (_bram(design.tile, 32) + _bram(2 * design.tile, 32))
-    return left + _bram(2 * design.tile, design.top_word_bits)
+        return left + design.cols * (block_memories(design.tile, 32) + block_memories(2 * design.tile, 32))
+    return left + block_memories(2 * design.tile, design.top_word_bits)
 
 
 def largest_square(num_multipliers: int, lanes: int) -> int:
     """Rows of the largest square array that so many multipliers hold."""
     return isqrt(max(0, num_multipliers - DSP_PER_LANE * lanes))
-
-
-def _bram(words: int, bits: int) -> int:
-    return min(ceil(words / depth) * ceil(bits / width) for depth, width in BRAM_SHAPES)
 
 
 def _constants(design: ArrayDesign) -> dict[str, list[float]]:
