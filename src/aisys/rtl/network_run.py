@@ -38,6 +38,7 @@ class NetworkRun:
 
     @property
     def cycles(self) -> int:
+        """Of all layers, which follow one another."""
         return sum(self.layer_cycles)
 
 

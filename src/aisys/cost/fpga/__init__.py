@@ -43,6 +43,7 @@ class Products:
 
     @property
     def macs(self) -> Floats:
+        """Multiply-accumulates of each row."""
         return np.asarray(self.groups.astype(float) * self.m * self.k * self.n)
 
 

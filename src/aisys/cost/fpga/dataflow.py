@@ -43,6 +43,7 @@ class Layer:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates per image."""
         return self.num_vectors * self.k * self.n
 
     def cycles(self, num_inputs: int, num_outputs: int) -> int:
@@ -78,6 +79,7 @@ class Stage:
 
     @property
     def num_products(self) -> int:
+        """Multiplications per cycle."""
         return self.num_inputs * self.num_outputs
 
 
@@ -94,14 +96,17 @@ class Dataflow:
 
     @property
     def interval_cycles(self) -> int:
+        """Of the slowest stage."""
         return max(stage.cycles for stage in self.stages)
 
     @property
     def latency_cycles(self) -> int:
+        """Of one image, from its first pixel to its last result."""
         return latency_cycles([(stage.layer, stage.cycles) for stage in self.stages])
 
     @property
     def images_per_s(self) -> float:
+        """At the clock of the device, which is assumed."""
         return self.clock_hz / self.interval_cycles
 
 

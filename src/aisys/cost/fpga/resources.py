@@ -29,6 +29,7 @@ class Resources:
         )  # fmt: skip
 
     def fits(self, there: "Resources") -> bool:
+        """Whether none of the three is short."""
         return (
             self.luts <= there.luts and self.dsps <= there.dsps and self.block_memories <= there.block_memories
         )  # fmt: skip
