@@ -24,6 +24,7 @@ STREAMS: Mapping[str, int] = {
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "matmul": ("m", "n", "k"),
     "grouped_matmul": ("groups", "m", "n", "k"),
+    "conv": ("out_channels", "in_channels", "out_h", "kernel_h"),
     "attention": ("q_len", "q_heads"),
     "stream": ("rows", "cols"),
 }
@@ -35,7 +36,8 @@ _MAY_BE_ZERO = ("window", "page_size")
 def read_op(kind: str, words: Sequence[str]) -> OpTable:
     """The table of one op of `kind`, from words like `m=4096`; what is left out takes a usual value.
 
-    matmul: batch=1. attention: batch=1, kv_len=q_len, kv_heads=q_heads, head_dim=128, causal. dtype: bf16.
+    matmul: batch=1. conv: batch=1, groups=1, stride=1, out_w=out_h, kernel_w=kernel_h. attention: batch=1,
+    kv_len=q_len, kv_heads=q_heads, head_dim=128, causal. dtype: bf16.
     Raises UnknownName for a kind, name or format that is not known, BadInput for a value that cannot be.
 
     >>> read_op("matmul", ["m=16", "n=32", "k=64"])["out_dtype"].item()
@@ -96,6 +98,11 @@ def _matmul(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**base, **{name: value for name, value in given.items() if name != "dtype"}}
 
 
+def _conv(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    base = {"batch": 1, "groups": 1, "stride": 1, "out_w": given["out_h"], "kernel_w": given["kernel_h"]}
+    return {**base, **_matmul(kind, given)}
+
+
 def _attention(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     name = given.get("dtype", "bf16")
     base = {
@@ -116,10 +123,13 @@ def _stream(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**base, **{key: value for key, value in given.items() if key != "dtype"}}
 
 
-_COMPLETE = {"matmul": _matmul, "grouped_matmul": _matmul, "attention": _attention, "stream": _stream}
+_COMPLETE = {
+    "matmul": _matmul, "grouped_matmul": _matmul, "conv": _conv, "attention": _attention, "stream": _stream,
+}  # fmt: skip
 EXAMPLES: Mapping[str, str] = {
     "matmul": "m=4096 n=4096 k=4096 dtype=bf16",
     "grouped_matmul": "groups=8 m=4096 n=14336 k=4096",
+    "conv": "out_channels=64 in_channels=64 out_h=56 kernel_h=3",
     "attention": "q_len=4096 q_heads=32 kv_heads=8",
     "stream": "read_bytes=1e9 write_bytes=1e9",
 } | dict.fromkeys(STREAMS, "rows=4096 cols=4096")

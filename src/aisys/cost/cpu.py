@@ -18,7 +18,7 @@ from aisys.ir.record import LINE_BYTES, AccessRecord, Phase, Stream
 from aisys.machine import Cpu, Device
 from aisys.units import Sourced
 
-_KINDS = ("matmul", "grouped_matmul", "attention", "stream", "traversal")
+_KINDS = ("matmul", "grouped_matmul", "conv", "attention", "stream", "traversal")
 
 
 def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTable:

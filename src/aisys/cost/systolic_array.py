@@ -27,7 +27,10 @@ DATAFLOWS = ("ws", "os", "is")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matmuls:
-    """`batch` independent products [m,k] x [k,n] per row of an op table: int arrays [rows], bytes per element."""
+    """`batch` independent products [m,k] x [k,n] per row of an op table: int arrays [rows], bytes per element.
+
+    a_elements: distinct elements of all left operands, where windows repeat them; None: batch * m * k.
+    """
 
     batch: Ints
     m: Ints
@@ -36,6 +39,7 @@ class Matmuls:
     a_bytes: Floats
     b_bytes: Floats
     out_bytes: Floats
+    a_elements: Floats | None = None
 
     @property
     def macs(self) -> Floats:
@@ -124,18 +128,14 @@ def _memory_bytes(work: Matmuls, done: Run, array: SystolicArray, buffer: Memory
     share = float(buffer.capacity_bytes) / 3
     column = np.minimum(work.m if array.dataflow == "is" else work.n, int(array.cols))
     total = np.zeros(len(work.m))
-    for elements, kept, width, accesses, is_output in (
-        (work.m * work.k, work.m * work.k, work.a_bytes, done.ifmap_reads, False),
-        (work.k * work.n, work.k * work.n, work.b_bytes, done.filter_reads, False),
-        (
-            work.m * work.n,
-            column * (work.n if array.dataflow == "is" else work.m),
-            work.out_bytes,
-            done.ofmap_writes,
-            True,
-        ),
+    a = work.batch.astype(float) * work.m * work.k if work.a_elements is None else work.a_elements
+    b, out = (work.batch.astype(float) * x for x in (work.k * work.n, work.m * work.n))
+    out_kept = column * (work.n if array.dataflow == "is" else work.m)
+    for once, kept, width, accesses, is_output in (
+        (a, a / work.batch, work.a_bytes, done.ifmap_reads, False),
+        (b, work.k * work.n, work.b_bytes, done.filter_reads, False),
+        (out, out_kept, work.out_bytes, done.ofmap_writes, True),
     ):
-        once = work.batch * elements.astype(float)
         spilled = 2 * accesses - once if is_output else accesses
         total += width * np.where(kept * width <= share, once, spilled)
     return total
@@ -205,6 +205,16 @@ def _of_grouped_matmul(table: OpTable) -> list[Matmuls]:
     return [Matmuls(batch=groups, m=m, n=table["n"], k=table["k"], **_widths(table, "a", "b", "out"))]
 
 
+def _of_conv(table: OpTable) -> list[Matmuls]:
+    """The product of im2col for each group: pixels by channels out, over the channels in of one window."""
+    work = Matmuls(
+        batch=table["groups"], m=table["batch"] * table["out_h"] * table["out_w"], n=table["out_channels"],
+        k=table["in_channels"] * table["kernel_h"] * table["kernel_w"], **_widths(table, "a", "b", "out"),
+        a_elements=limit.input_elements(table),
+    )  # fmt: skip
+    return [work]
+
+
 def _of_attention(table: OpTable) -> list[Matmuls]:
     """Scores and context of every head, masked part included; scores stay in the buffer."""
     if bool(table["is_backward"].any()):
@@ -232,5 +242,6 @@ def _widths(table: OpTable, *operands: str) -> dict[str, Floats]:
 _MATMULS: dict[str, Callable[[OpTable], list[Matmuls]]] = {
     "matmul": _of_matmul,
     "grouped_matmul": _of_grouped_matmul,
+    "conv": _of_conv,
     "attention": _of_attention,
 }

@@ -5,6 +5,8 @@ Columns by kind (int64 unless said otherwise):
 matmul            batch m n k, a_dtype b_dtype out_dtype math (str). C[batch,m,n] = A[batch,m,k] B[batch,k,n];
                   the b operand is a weight where batch is 1 and b_is_weight is true.
 grouped_matmul    groups m n k, a_dtype b_dtype out_dtype math (str). `groups` experts; m rows in all of them together.
+conv              batch groups out_channels in_channels out_h out_w kernel_h kernel_w stride, a_dtype b_dtype out_dtype
+                  math (str). Channels per group; a depthwise convolution has groups and one channel of each sort.
 attention         batch q_len kv_len q_heads kv_heads head_dim value_dim window (0: none) is_causal is_backward (bool),
                   page_size (0: contiguous), q_dtype kv_dtype math (str)
 stream            read_bytes write_bytes flop (float64), rows cols, function dtype (str): norms, activations, softmax,
@@ -29,6 +31,10 @@ COLUMNS: dict[str, dict[str, type]] = {
         batch=int, m=int, n=int, k=int, b_is_weight=bool, a_dtype=str, b_dtype=str, out_dtype=str, math=str
     ),
     "grouped_matmul": dict(groups=int, m=int, n=int, k=int, a_dtype=str, b_dtype=str, out_dtype=str, math=str),
+    "conv": dict(
+        batch=int, groups=int, out_channels=int, in_channels=int, out_h=int, out_w=int, kernel_h=int, kernel_w=int,
+        stride=int, a_dtype=str, b_dtype=str, out_dtype=str, math=str,
+    ),
     "attention": dict(
         batch=int, q_len=int, kv_len=int, q_heads=int, kv_heads=int, head_dim=int, value_dim=int, window=int,
         is_causal=bool, is_backward=bool, page_size=int, q_dtype=str, kv_dtype=str, math=str,
@@ -36,6 +42,11 @@ COLUMNS: dict[str, dict[str, type]] = {
     "stream": dict(read_bytes=float, write_bytes=float, flop=float, rows=int, cols=int, function=str, dtype=str),
     "traversal": dict(record=object),
 }  # fmt: skip
+
+_EXTENTS = (
+    "batch", "groups", "m", "n", "k", "q_len", "kv_len", "q_heads", "kv_heads", "out_channels", "in_channels", "out_h",
+    "out_w", "kernel_h", "kernel_w", "stride",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +78,7 @@ class OpTable:
         arrays = [np.atleast_1d(_array(columns[name], kind_type)) for name, kind_type in wanted.items()]
         broadcast = np.broadcast_arrays(*arrays)
         table = cls(kind, FrozenMap(zip(wanted, broadcast, strict=True)))
-        for name in ("batch", "groups", "m", "n", "k", "q_len", "kv_len", "q_heads", "kv_heads"):
+        for name in _EXTENTS:
             if name in wanted and len(table) and int(table[name].min()) < 1:
                 raise BadInput(f"{kind}: {name} is {int(table[name].min())}; every extent must be at least 1")
         return table

@@ -6,14 +6,16 @@ matmul           (a, b[, bias]) -> c. Contracts the axes that c lacks. options: 
                  default the dtype of a), fuse and fuse_dim (ops with one label run as one kernel; that extent adds up)
 grouped_matmul   (a, b) -> c. One matmul per index of axis `expert`, which only b and the space hold. option:
                  is_separate, as many matmuls of one shape and no kernel of its own, as the gradient of weights always
+conv             (x, w[, bias]) -> y, a two-dimensional convolution; its axes and options stand in ir/convolution.py
 attention        (q, k, v) -> out over axes batch token key head kv_head head_dim value_dim.
                  options: is_causal, window (keys seen; 0: all), page_size (tokens; 0: contiguous), is_backward
 traversal        walks data; carries an AccessRecord
 view             (x) -> y, the same elements under other axes; moves nothing and has no row
 stream kinds     norm, activation, gated_activation, add, rope, softmax, dropout, embedding, cross_entropy, topk,
-                 dispatch, combine, reduce, cast, optimizer, conv_state: bytes past an ALU. options: function; of a
-                 gradient op derivative_of, the function that it differentiates. gated_activation is f(first) * second,
-                 with function sigmoid first * sigmoid(second); rope of two tensors puts them side by side
+                 dispatch, combine, reduce, pool, cast, optimizer, conv_state: bytes past an ALU. options: function;
+                 of a gradient op derivative_of, the function that it differentiates. gated_activation is
+                 f(first) * second, with function sigmoid first * sigmoid(second); rope of two tensors puts them side
+                 by side
 
 All extents come from `op.space`, so a sharded op is the same op over a smaller space.
 """
@@ -25,6 +27,8 @@ from typing import Any
 
 from aisys.errors import Unsupported, unknown_name
 from aisys.frozen import FrozenMap
+from aisys.ir import convolution
+from aisys.ir.gradient import derived, gradient_name, stream_op
 from aisys.ir.graph import Op, Option, ProgramPhase, Tensor
 
 Tensors = Mapping[str, Tensor]
@@ -46,11 +50,6 @@ def rule(kind: str) -> OpRule:
     if kind not in RULES:
         raise unknown_name("op kind", kind, RULES)
     return RULES[kind]
-
-
-def gradient_name(tensor: str) -> str:
-    """The name of a tensor's gradient."""
-    return f"d.{tensor}"
 
 
 def local_bytes(op: Op, tensor: Tensor) -> float:
@@ -81,27 +80,17 @@ def _matmul_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     to_input, to_weight = _fused_along(op, "k"), _fused_along(op, "n")
     ops = []
     if tensors[a].role != "index":
-        ops.append(_derived(op, "input_gradient", (dc, b), (gradient_name(a),), to_input))
+        ops.append(derived(op, "input_gradient", (dc, b), (gradient_name(a),), to_input))
     phase: ProgramPhase = "weight_gradient" if is_weight else "input_gradient"
-    ops.append(_derived(op, phase, (a, dc), (gradient_name(b),), to_weight, suffix="weight" if is_weight else "b"))
+    ops.append(derived(op, phase, (a, dc), (gradient_name(b),), to_weight, suffix="weight" if is_weight else "b"))
     summed = replace(op, space=tensors[op.writes[0]].axes)
-    ops += [_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias]
+    ops += [stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias]
     return tuple(ops)
 
 
 def _fused_along(op: Op, dim: str) -> dict[str, Option]:
     """The options of `op`, of which a derived one that runs in one kernel with its like merges along `dim`."""
     return {**op.options, "fuse_dim": dim} if "fuse" in op.options else dict(op.options)
-
-
-def _derived(
-    op: Op, phase: ProgramPhase, reads: tuple[str, ...], writes: tuple[str, ...], options: Mapping[str, Any],
-    *, suffix: str = "input",
-) -> Op:  # fmt: skip
-    return Op(
-        name=f"{op.name}.d_{suffix}", kind=op.kind, space=op.space, reads=reads, writes=writes, phase=phase,
-        options=FrozenMap(options),
-    )  # fmt: skip
 
 
 def matmul_axes(op: Op, tensors: Tensors) -> dict[str, tuple[str, ...]]:
@@ -138,11 +127,11 @@ def _grouped_flop(op: Op) -> int:
 def _grouped_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     a, b, *bias = op.reads
     dc = gradient_name(op.writes[0])
-    to_input = _derived(op, "input_gradient", (dc, b), (gradient_name(a),), _fused_along(op, "k"))
+    to_input = derived(op, "input_gradient", (dc, b), (gradient_name(a),), _fused_along(op, "k"))
     along_n = _fused_along(op, "n")
-    to_weight = _derived(op, "weight_gradient", (a, dc), (gradient_name(b),), along_n, suffix="weight")
+    to_weight = derived(op, "weight_gradient", (a, dc), (gradient_name(b),), along_n, suffix="weight")
     summed = replace(op, space=FrozenMap({**tensors[op.writes[0]].axes, "expert": op.space["expert"]}))
-    sums = (_stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
+    sums = (stream_op(summed, "reduce", "weight_gradient", (dc,), (gradient_name(x),)) for x in bias)
     return (to_input, to_weight, *sums)
 
 
@@ -204,17 +193,6 @@ def _attention_row(op: Op, tensors: Tensors) -> Row:
 # ---- streams: everything that moves bytes past an ALU
 
 
-def _stream_op(
-    op: Op, kind: str, phase: ProgramPhase, reads: tuple[str, ...], writes: tuple[str, ...], function: str = ""
-) -> Op:
-    kept = {name: value for name, value in op.options.items() if name not in ("fuse", "fuse_dim", "math")}
-    if function and "function" in kept:
-        kept["derivative_of"] = kept["function"]
-    options: FrozenMap[str, Option] = FrozenMap({**kept, "function": function} if function else kept)
-    name = f"{op.name}.d_{'bias' if kind == 'reduce' else 'input'}"
-    return Op(name=name, kind=kind, space=op.space, reads=reads, writes=writes, phase=phase, options=options)
-
-
 def _stream_row(op: Op, tensors: Tensors) -> Row:
     reads = [tensors[name] for name in op.reads]
     writes = [tensors[name] for name in op.writes]
@@ -243,7 +221,7 @@ def _row_axes(op: Op, main: Tensor) -> tuple[str, ...]:
 
 _FLOP_PER_ELEMENT = {
     "norm": 5, "activation": 8, "gated_activation": 6, "add": 1, "rope": 3, "softmax": 5, "dropout": 1, "embedding": 0,
-    "cross_entropy": 5, "topk": 2, "dispatch": 0, "combine": 2, "reduce": 1, "cast": 0, "optimizer": 12,
+    "cross_entropy": 5, "topk": 2, "pool": 1, "dispatch": 0, "combine": 2, "reduce": 1, "cast": 0, "optimizer": 12,
 }  # fmt: skip
 """Scalar operations per element of the space. Source: assumed; counted from the formulas. They never bound a time."""
 
@@ -274,7 +252,7 @@ def _pointwise_gradients(kind: str, keeps: Callable[[Op], tuple[str, ...]]) -> C
         reads = (*keeps(op), gradient_name(op.writes[0]))
         if not inputs:
             return ()
-        return (_stream_op(op, kind, "input_gradient", reads, (*inputs, *weights), f"{kind}_backward"),)
+        return (stream_op(op, kind, "input_gradient", reads, (*inputs, *weights), f"{kind}_backward"),)
 
     return gradients
 
@@ -282,7 +260,7 @@ def _pointwise_gradients(kind: str, keeps: Callable[[Op], tuple[str, ...]]) -> C
 def _embedding_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
     weights = tuple(gradient_name(x) for x in op.reads if tensors[x].role == "weight")
     reads = (op.reads[0], gradient_name(op.writes[0]))
-    return (_stream_op(op, "embedding", "weight_gradient", reads, weights, "embedding_backward"),)
+    return (stream_op(op, "embedding", "weight_gradient", reads, weights, "embedding_backward"),)
 
 
 def _view_gradients(op: Op, tensors: Tensors) -> tuple[Op, ...]:
@@ -342,6 +320,7 @@ RULES: dict[str, OpRule] = {
     "matmul": OpRule(_matmul_flop, _matmul_saved, _matmul_gradients, _matmul_row),
     "grouped_matmul": OpRule(_grouped_flop, _first_read, _grouped_gradients, _grouped_row),
     "attention": OpRule(_attention_flop, _attention_saved, _attention_gradients, _attention_row),
+    "conv": OpRule(_matmul_flop, _matmul_saved, convolution.gradients, convolution.row),
     "traversal": OpRule(_traversal_flop, _none_saved, _no_gradients, _traversal_row),
     "view": OpRule(lambda op: 0, _none_saved, _view_gradients, lambda op, tensors: None),
     "norm": _streaming("norm", _first_read, _pointwise_gradients("norm", _first_two_reads)),
@@ -355,6 +334,7 @@ RULES: dict[str, OpRule] = {
     "dropout": _streaming("dropout", _mask, _pointwise_gradients("dropout", _mask)),
     "embedding": _streaming("embedding", _first_read, _embedding_gradients),
     "cross_entropy": _streaming("cross_entropy", _first_read, _pointwise_gradients("cross_entropy", _all_reads)),
+    "pool": _streaming("pool", _first_read, _pointwise_gradients("pool", _first_read)),
     "topk": _streaming("topk", _all_writes, _pointwise_gradients("topk", _all_writes)),
     "dispatch": _streaming("dispatch", _second_read, _pointwise_gradients("dispatch", _second_read)),
     "combine": _streaming("combine", _all_reads, _pointwise_gradients("combine", _all_reads)),

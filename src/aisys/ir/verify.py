@@ -3,9 +3,11 @@
 from itertools import pairwise
 
 from aisys.errors import InvalidGraph
+from aisys.ir import convolution
+from aisys.ir.gradient import gradient_name
 from aisys.ir.graph import Block, Graph, Op
 from aisys.ir.live import kept_for_backward
-from aisys.ir.rules import RULES, gradient_name
+from aisys.ir.rules import RULES
 
 
 def verify(graph: Graph) -> Graph:
@@ -67,6 +69,8 @@ def _verify_op(op: Op, block: Block, known: set[str]) -> None:
                 raise InvalidGraph(
                     f"op {op.name!r} runs axis {axis!r} to {op.space[axis]}, but {name!r} has extent {extent} there"
                 )
+    if op.kind == "conv":
+        convolution.verify(op, block.tensors)
 
 
 def _verify_chain(graph: Graph) -> None:

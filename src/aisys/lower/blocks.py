@@ -17,7 +17,7 @@ from aisys.plan import ShardedBlock, Transfer
 Floats = NDArray[np.float64]
 LOW_PRECISION = ("fp8", "fp8_block", "nvfp4", "mxfp4")
 PHASES = ("forward", "recompute", "input_gradient", "weight_gradient")
-COMPUTE = ("matmul", "attention", "grouped_matmul", "stream", "traversal")
+COMPUTE = ("matmul", "attention", "grouped_matmul", "conv", "stream", "traversal")
 PRODUCTS = ("matmul", "grouped_matmul")
 COMMUNICATION = ("tensor", "context", "expert")
 CATEGORIES = (*COMPUTE, *COMMUNICATION)

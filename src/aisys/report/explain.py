@@ -57,6 +57,7 @@ def explain(table: OpTable, device: Device, *, tier: Tier = "analytic") -> Expla
 _FLOP: Mapping[str, str] = {
     "matmul": "2 * {batch} * {m} * {n} * {k}",
     "grouped_matmul": "2 * {m} * {n} * {k}",
+    "conv": "2 * {batch} * {out_h} * {out_w} * {groups} * {out_channels} * {in_channels} * {kernel_h} * {kernel_w}",
     "attention": "2 * {batch} * {q_heads} * {pairs} * ({head_dim} + {value_dim})",
 }
 """Operations that each kind must do; pairs: queries and keys that the mask leaves over."""

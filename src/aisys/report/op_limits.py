@@ -18,7 +18,7 @@ def op_limits(report: Report, device: Device) -> list[dict[str, Any]]:
     rows = []
     for op in sorted(report.ops, key=lambda op: -op.time_s * op.repeat):
         is_transfer = op.bound.endswith("link")
-        compute = op.flop / peak if peak and op.kind in ("matmul", "grouped_matmul", "attention") else 0.0
+        compute = op.flop / peak if peak and op.kind in ("matmul", "grouped_matmul", "conv", "attention") else 0.0
         memory = 0.0 if is_transfer else op.traffic_bytes / bandwidth
         least = max(compute, memory)
         rows.append({

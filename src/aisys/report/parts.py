@@ -19,6 +19,7 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "matmul": Part("matmul", "#2f6fde", "op"),
     "grouped_matmul": Part("expert matmul", "#12808f", "op"),
+    "conv": Part("convolution", "#3a28fa", "op"),
     "attention": Part("attention", "#5530a8", "op"),
     "stream": Part("memory-bound ops", "#7fb2f0", "op"),
     "traversal": Part("traversal", "#14506f", "op"),

@@ -125,7 +125,7 @@ def _mfu(question: Question, plan: Plan, time_s: float) -> float:
     return 3.0 * forward / (time_s * plan.num_devices * float(peaks[math])) if math in peaks else 0.0
 
 
-_PRODUCTS = ("matmul", "grouped_matmul", "attention")
+_PRODUCTS = ("matmul", "grouped_matmul", "conv", "attention")
 
 
 def _machine_facts(question: Question) -> tuple[Any, ...]:

@@ -148,6 +148,14 @@ def _grouped_matmul(number_format: str) -> OpTable:
     )
 
 
+def _conv(number_format: str) -> OpTable:
+    return OpTable.of(
+        "conv", batch=[1, 8, 1], groups=[1, 1, 64], out_channels=[64, 256, 1], in_channels=[3, 64, 1],
+        out_h=[112, 28, 56], out_w=[112, 28, 56], kernel_h=[7, 1, 3], kernel_w=[7, 1, 3], stride=[2, 2, 1],
+        **_operands(number_format),
+    )  # fmt: skip
+
+
 def _operands(number_format: str) -> dict[str, str]:
     return dict.fromkeys(("a_dtype", "b_dtype", "out_dtype", "math"), number_format)
 
@@ -194,6 +202,7 @@ def _record(num_pieces: int) -> AccessRecord:
 _EXAMPLES: Mapping[str, Any] = {
     "matmul": _matmul,
     "grouped_matmul": _grouped_matmul,
+    "conv": _conv,
     "attention": _attention,
     "stream": _stream,
     "traversal": _traversal,

@@ -74,6 +74,31 @@ def _matmul(table: OpTable) -> Work:
     )
 
 
+def input_elements(table: OpTable) -> Floats:
+    """Elements of the input that the windows of each conv row touch, over all groups and channels."""
+    batch, groups, channels = (table[name].astype(float) for name in ("batch", "groups", "in_channels"))
+    sides = [
+        (table[f"out_{side}"] - 1) * np.minimum(table["stride"], table[f"kernel_{side}"]) + table[f"kernel_{side}"]
+        for side in "hw"
+    ]
+    return np.asarray(batch * groups * channels * sides[0] * sides[1])
+
+
+def _conv(table: OpTable) -> Work:
+    weights = np.prod([table[name].astype(float) for name in _WEIGHT_AXES], axis=0)
+    pixels = table["batch"].astype(float) * table["out_h"] * table["out_w"]
+    return Work(
+        flop=2 * pixels * weights,
+        read_bytes=input_elements(table) * bytes_per_element(table["a_dtype"])
+        + weights * bytes_per_element(table["b_dtype"]),
+        write_bytes=pixels * table["groups"] * table["out_channels"] * bytes_per_element(table["out_dtype"]),
+        math=table["math"],
+    )
+
+
+_WEIGHT_AXES = ("groups", "out_channels", "in_channels", "kernel_h", "kernel_w")
+
+
 def active_groups(groups: Floats, rows: Floats) -> Floats:
     """Expected number of experts with at least one of `rows` rows that choose evenly and at random."""
     return np.asarray(groups * -np.expm1(rows * np.log1p(-1 / np.maximum(groups, 1 + 1e-12))))
@@ -134,4 +159,6 @@ def _stream(table: OpTable) -> Work:
     )  # fmt: skip
 
 
-_WORK = {"matmul": _matmul, "grouped_matmul": _grouped_matmul, "attention": _attention, "stream": _stream}
+_WORK = {
+    "matmul": _matmul, "grouped_matmul": _grouped_matmul, "conv": _conv, "attention": _attention, "stream": _stream,
+}  # fmt: skip
