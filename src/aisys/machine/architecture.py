@@ -39,7 +39,11 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystolicArray:
-    """`num_arrays` rigid grids of `rows` x `cols` multiply-accumulate units; `dataflow` is ws, os or is."""
+    """`num_arrays` grids of `rows` x `cols` multiply-accumulate units; `dataflow` is ws, os or is.
+
+    `timing`: exact, a rigid grid cycle by cycle, or overlapped, a chip that loads the next weights meanwhile, whose
+    `constants` were fitted on its `generation`.
+    """
 
     rows: Sourced
     cols: Sourced
@@ -47,6 +51,9 @@ class SystolicArray:
     clock_hz: Sourced
     energy_joule_per_mac: Sourced
     dataflow: str = "ws"
+    timing: str = "exact"
+    generation: str = ""
+    constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,96 @@
+"""The exact cycles and buffer accesses of a rigid grid, and what the main memory adds.
+
+Source: the closed forms of SCALE-Sim (Samajdar et al. 2020; Raj et al. 2025, version 3) for stall-free runs, whose
+"Total Cycles" is the number of the last cycle, one below the count here. Each fold fills, streams and drains by
+itself. Not modelled: stalls inside a fold, softmax inside attention, and the vector unit beside the array.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisys.cost.gpu.timing import Floats
+from aisys.cost.systolic_array.products import Matmuls, ceil_div
+from aisys.errors import unknown_name
+from aisys.machine import Memory, SystolicArray
+
+DATAFLOWS = ("ws", "os", "is")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """What the grid does with each row. Accesses in elements; ofmap writes of ws and is are partial sums."""
+
+    cycles: Floats
+    folds: Floats
+    ifmap_reads: Floats
+    filter_reads: Floats
+    ofmap_writes: Floats
+    mapping_efficiency: Floats
+
+
+def run(work: Matmuls, array: SystolicArray) -> Run:
+    """Cycles and buffer accesses of each product on the grid; folds of one row spread over all arrays.
+
+    Raises UnknownName for a dataflow other than ws, os and is.
+    """
+    if array.dataflow not in DATAFLOWS:
+        raise unknown_name("dataflow", array.dataflow, DATAFLOWS)
+    m, n, k, batch = work.m, work.n, work.k, work.batch
+    rows, cols = int(array.rows), int(array.cols)
+    over_rows, over_cols, streamed = {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[array.dataflow]
+    row_folds, col_folds = ceil_div(over_rows, rows), ceil_div(over_cols, cols)
+    fill = rows if array.dataflow == "os" else 2 * rows
+    folds = (batch * row_folds * col_folds).astype(float)
+    mk, kn, mn = (batch.astype(float) * x for x in (m * k, k * n, m * n))
+    reads = {
+        "ws": (mk * col_folds, kn, mn * row_folds),
+        "os": (mk * col_folds, kn * row_folds, mn),
+        "is": (mk, kn * col_folds, mn * row_folds),
+    }[array.dataflow]
+    return Run(
+        cycles=np.ceil(folds / float(array.num_arrays)) * (streamed + fill + cols - 2),
+        folds=folds,
+        ifmap_reads=reads[0],
+        filter_reads=reads[1],
+        ofmap_writes=reads[2],
+        mapping_efficiency=over_rows * over_cols / (row_folds * rows * col_folds * cols),
+    )
+
+
+def memory_bytes(work: Matmuls, done: Run, array: SystolicArray, buffer: Memory) -> Floats:
+    """Main-memory bytes: an operand that fits a third of the buffer moves once, else as often as the grid asks.
+
+    Of partial sums only those of one column of folds must fit, as its folds follow one another.
+    """
+    share = float(buffer.capacity_bytes) / 3
+    column = np.minimum(work.m if array.dataflow == "is" else work.n, int(array.cols))
+    total = np.zeros(len(work.m))
+    a = work.batch.astype(float) * work.m * work.k if work.a_elements is None else work.a_elements
+    b, out = (work.batch.astype(float) * x for x in (work.k * work.n, work.m * work.n))
+    out_kept = column * (work.n if array.dataflow == "is" else work.m)
+    for once, kept, width, accesses, is_output in (
+        (a, a / work.batch, work.a_bytes, done.ifmap_reads, False),
+        (b, work.k * work.n, work.b_bytes, done.filter_reads, False),
+        (out, out_kept, work.out_bytes, done.ofmap_writes, True),
+    ):
+        spilled = 2 * accesses - once if is_output else accesses
+        total += width * np.where(kept * width <= share, once, spilled)
+    return total
+
+
+def buffer_bytes(work: Matmuls, done: Run) -> Floats:
+    """Bytes through the buffer: operands, and partial sums written and read back."""
+    once = work.batch.astype(float) * work.m * work.n
+    outputs = work.out_bytes * (2 * done.ofmap_writes - once)
+    return np.asarray(work.a_bytes * done.ifmap_reads + work.b_bytes * done.filter_reads + outputs)
+
+
+def counts(runs: list[Run]) -> dict[str, Floats]:
+    """The accesses of several runs together."""
+    total = {
+        name: np.asarray(sum(getattr(r, name) for r in runs))
+        for name in ("cycles", "folds", "ifmap_reads", "filter_reads", "ofmap_writes")
+    }
+    efficiency = sum(r.mapping_efficiency * r.folds for r in runs) / total["folds"]
+    return {**total, "mapping_efficiency": np.asarray(efficiency)}
