@@ -19,9 +19,10 @@ from aisys.cost.systolic_array import overlapped
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable, kernels, tables
 from aisys.machine import Device, SystolicArray, load
-from aisys.units import MICRO, Sourced
+from aisys.units import MICRO, Kind, Sourced
 from aisys.validate import tpu_gemm, tpu_llm, tpu_op
 from aisys.validate.table import Table, read_table
+from aisys.workload import read
 
 FIXED = {"prefetch_share": 0.85}
 """Inputs of 107 MB are fetched before their product, those of 121 MB stream: rows 1024x3072x16384, 128x14336x4096."""
@@ -69,7 +70,7 @@ def predictor(
         device, total = device_with(name, {**known, **values}), np.zeros(num_rows)
         for part in placed:
             np.add.at(total, part.rows, part.repeat * overlapped.time(part.ops, part.moved, device).time_s)
-        return total[rows]
+        return np.asarray(total[rows])
 
     return predict
 
@@ -139,7 +140,7 @@ def fit_programs(table: Table, name: str, known: Mapping[str, float]) -> tuple[d
     measured = mine.numbers("device_ms") * 1e-3
     predict = predictor(programs(mine), len(mine), name, known)
     models, index = np.unique(mine.texts("model"), return_inverse=True)
-    sizes = np.array([tpu_llm.read(str(model)).num_parameters for model in models], float)[index]
+    sizes = np.array([read(str(model)).num_parameters for model in models]).astype(float)[index]
     features = np.column_stack([mine.counts("seq"), mine.counts("batch"), sizes]).astype(float)
     groups = np.array([f"{seq}x{batch}" for seq, batch, _ in features.astype(int)])
     out = unseen(predict, measured, PROGRAM, groups)
@@ -182,7 +183,7 @@ def main() -> None:
     source, on_llm = "scripts/fit_tpu.py on tpu_v6e_ops.csv and tpu_v6e_gemm.csv", "scripts/fit_tpu.py on tpu_llm.csv"
     other = f"assumed: as TPU v6e; {source}; intervals twice as wide"
     single_ops, errors = {**products, **attention}, {**of_products, **of_attention}
-    facts = {
+    facts: dict[str, list[tuple[str, Kind, dict[str, float]]]] = {
         "tpu-v6e": [(source, "fitted", {**single_ops, **errors}), (f"{on_llm} (TPU v6e)", "fitted", {**v6e, **of_v6e})],
         "tpu-v4": [
             (other, "assumed", {**single_ops, **wide(errors)}), (f"{on_llm} (TPU v4)", "fitted", {**v4, **of_v4})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aisys.errors import BadInput, unknown_name
 from aisys.frozen import FrozenMap
-from aisys.machine import build, catalogue
+from aisys.machine import build, catalogue, scalesim_file
 from aisys.machine.catalogue import Constants, Sort
 from aisys.machine.facts import Entry, entry
 from aisys.machine.types import Device, Link, Machine
@@ -20,11 +20,13 @@ NETWORK, HOST = "network", "host"
 
 
 def device(name: str, *, constants: Constants = "fitted") -> Device:
-    """The device of a catalogue name, an alias (`A100-SXM4-80GB`) or a .toml file.
+    """The device of a catalogue name, an alias (`A100-SXM4-80GB`), a .toml file or a .cfg of SCALE-Sim.
 
     constants: `transfer` takes those from fits that saw no row of the device's generation.
     Raises UnknownName with the nearest names; BadInput for a file that does not describe a device.
     """
+    if name.endswith(scalesim_file.SUFFIX):
+        return scalesim_file.read_device(Path(name), device("systolic-32x32"))
     return _device(catalogue.find("device", name), constants)
 
 
@@ -40,6 +42,10 @@ def machine(spec: str, *, constants: Constants = "fitted", num_devices: int | No
     Raises UnknownName with the nearest names; BadInput for a file that does not describe a machine.
     """
     name, num_nodes = _split(spec)
+    if name.endswith(scalesim_file.SUFFIX):
+        array = device(name)
+        alone = Machine(name=array.name, device=array, mesh=FrozenMap(), links=FrozenMap())
+        return _resized(alone, None, spec, num_nodes, num_devices)
     found = _entry(name)
     if _sort(found) == "device":
         one = Machine(name=found.name, device=_device(found, constants), mesh=FrozenMap(), links=FrozenMap())

@@ -76,8 +76,8 @@ def _product(size: dict[str, int]) -> Matmuls:
 def _grid(rows: int, cols: int, dataflow: str) -> SystolicArray:
     array = load.device("systolic-32x32").architecture
     assert isinstance(array, SystolicArray)
-    extents = {
-        name: Sourced(extent, source="the table's row", kind="assumed", key=f"table.{name}")
-        for name, extent in (("rows", rows), ("cols", cols))
-    }
-    return replace(array, dataflow=dataflow, **extents)
+
+    def extent(name: str, value: int) -> Sourced:
+        return Sourced(value, source="the table's row", kind="assumed", key=f"table.{name}")
+
+    return replace(array, dataflow=dataflow, rows=extent("rows", rows), cols=extent("cols", cols))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from aisys.cost import Tier
+from aisys.errors import AisysError, BadInput, Unsupported
 from aisys.ir import OpTable
 from aisys.machine import load
 from aisys.validate.prediction import Options, Prediction
@@ -53,14 +54,15 @@ _SHAPES: dict[str, tuple[int, Callable[[Sequence[int]], list[OpTable]]]] = {
 """Extents in a name and the ops that they mean, by op; ffn_erf and other ungated ones are an ffn."""
 
 
-def ops_of(op: str, extents: Sequence[int]) -> list[OpTable] | str:
-    """The ops that one row of the table runs, or why it has none."""
+def ops_of(op: str, extents: Sequence[int]) -> list[OpTable]:
+    """The ops that one row of the table runs. Raises Unsupported for an op without a rule, BadInput for its extents."""
     kind = op if op in _SHAPES else op.split("_")[0]
     if kind not in _SHAPES:
-        return f"op {op!r} has no rule; known: {', '.join(_SHAPES)}"
+        raise Unsupported(f"op {op!r} has no rule; known: {', '.join(_SHAPES)}")
     num_extents, made = _SHAPES[kind]
     if len(extents) != num_extents or min(extents) < 1:
-        return f"op {op!r} needs {num_extents} extents of at least 1, not {'x'.join(map(str, extents)) or 'none'}"
+        shown = "x".join(map(str, extents)) or "none"
+        raise BadInput(f"op {op!r} needs {num_extents} extents of at least 1, not {shown}")
     return made(extents)
 
 
@@ -81,12 +83,12 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     device = load.device(DEVICE)
     timed, skipped = [], []
     for row, (op, extents) in enumerate(zip(table.texts("op"), extents_of(table), strict=True)):
-        ops = ops_of(str(op), extents)
-        if isinstance(ops, str):
-            skipped.append((row, ops))
-            timed.append(Timed(np.nan, np.nan, np.nan))
-        else:
+        try:
+            ops = ops_of(str(op), extents)
             timed.append(alone(ops[0], device, tier) if len(ops) == 1 else one_program(ops, device, tier))
+        except AisysError as error:
+            skipped.append((row, str(error)))
+            timed.append(Timed(np.nan, np.nan, np.nan))
     time, low, high = (np.array(column) / NS for column in zip(*timed, strict=True))
     return Prediction(
         predicted=time, measured=table.numbers("latency_ns", above=0.0), low=low, high=high, skipped=tuple(skipped),

@@ -11,6 +11,7 @@ Your Model). Constants: scripts/fit_tpu.py. Holds for one chip and compiled prog
 transposes and copies that a compiler adds, and the vector unit but for softmax.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ FIELDS = (
 launch_s, alone_s, loop_s: before each op of a program, of a program of its own, of a loop over itself. step_s: of each
 array of rows along k, one after the other. compute_efficiency, memory_efficiency: sustained share of the peaks.
 weight_load_share, fold_share: least cycles of a fold, and those beyond its rows, per row of the array. fetch_share,
-write_share: where all operands fit `prefetch_share` of the vector memory, how much of the shorter of computing and
+write_share: where both operands fit `prefetch_share` of the vector memory, how much of the shorter of computing and
 moving is seen, by what moves. overlap_power: of the mean that joins the two elsewhere (large: the longer binds).
 resident_share: of the vector memory, for activations between ops. softmax_s: of one element; attention_s, score_s: of
 each fused attention, and of one query-key pair of one head in it. stream_share: what remains of other streams, which
@@ -135,7 +136,7 @@ def time(table: OpTable, moved: Moved, device: Device) -> Done:
     longer, shorter = np.maximum(compute, memory), np.minimum(compute, memory)
     ratio = np.divide(shorter, longer, out=np.zeros_like(longer), where=longer > 0)
     power = c["overlap_power"]
-    fits = read + written + moved.near <= c["prefetch_share"] * capacity
+    fits = read + moved.near_read <= c["prefetch_share"] * capacity
     together = np.where(fits, longer + seen * shorter, longer * (1 + ratio**power) ** (1 / power))
     if table.kind == "stream" and moved.is_fused:
         together = together * np.where(table["function"] == "softmax", 1.0, c["stream_share"])
@@ -234,7 +235,7 @@ def _cached_far(table: OpTable) -> Floats:
     return np.asarray(np.where(table["kv_len"] > table["q_len"], cached, 0.0))
 
 
-_FAR = {
+_FAR: dict[str, Callable[[OpTable], Floats]] = {
     "matmul": _matmul_far, "grouped_matmul": _grouped_far, "conv": _conv_far, "attention": _cached_far,
     "stream": lambda table: np.zeros(len(table)),
 }  # fmt: skip
