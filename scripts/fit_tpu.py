@@ -99,20 +99,48 @@ def programs(table: Table) -> list[Placed]:
     return joined
 
 
-def report(name: str, measured: np.ndarray, predicted: np.ndarray, features: np.ndarray, groups: np.ndarray) -> None:
-    """Prints errors of unseen predictions, and of a regression without physics on the same folds."""
-    covered, width = checked_interval(measured, predicted)
+@dataclass(frozen=True)
+class Unseen:
+    """Times of rows, predicted by fits and by a regression without physics that have not seen them."""
+
+    name: str
+    measured: np.ndarray
+    predicted: np.ndarray
+    blind: np.ndarray
+
+    @property
+    def text(self) -> str:
+        """Errors of both, and coverage and width of the interval."""
+        covered, width = checked_interval(self.measured, self.predicted)
+        return (
+            f"{self.name}: {summary(self.measured, self.predicted)}; interval covers {100 * covered:.0f} %, width "
+            f"{width:.2f}\n  regression: {summary(self.measured, self.blind)}"
+        )
+
+
+def with_regression(
+    name: str, measured: np.ndarray, predicted: np.ndarray, features: np.ndarray, groups: np.ndarray
+) -> Unseen:
+    """Unseen predictions beside those of a quadratic in the logarithms of `features`, on folds by `groups`."""
     _, index = np.unique(groups, return_inverse=True)
     fold = (np.random.default_rng(1).permutation(index.max() + 1) % 4)[index]
     blind = np.zeros(len(measured))
     for number in range(4):
         asked = np.flatnonzero(fold == number)
         blind[asked] = regression(features, measured, np.flatnonzero(fold != number), asked)
-    print(f"{name}: {summary(measured, predicted)}; interval covers {100 * covered:.0f} %, width {width:.2f}")
-    print(f"  regression: {summary(measured, blind)}")
+    return Unseen(name, measured, predicted, blind)
 
 
-def fit_products(folder: Table, awkward: Table) -> tuple[dict[str, float], dict[str, float]]:
+@dataclass(frozen=True)
+class Fitted:
+    """Constants, the ends of their intervals, and what they rest on."""
+
+    values: dict[str, float]
+    errors: dict[str, float]
+    unseen: tuple[Unseen, ...]
+
+
+def fit_products(folder: Table, awkward: Table) -> Fitted:
     """Constants of products on v6e, and their interval."""
     chosen = folder.take(folder.texts("op") == "gemm")
     ops = [tpu_op.ops_of("gemm", extents)[0] for extents in tpu_op.extents_of(chosen)]
@@ -128,13 +156,13 @@ def fit_products(folder: Table, awkward: Table) -> tuple[dict[str, float], dict[
     groups = np.array([f"{min(n, k):.0f}x{max(n, k):.0f}" for _, n, k in shapes])
     predict = predictor(placed, total, tpu_op.DEVICE, {})
     out = unseen(predict, measured, PRODUCT, groups)
-    for name, part in (("products from memory", slice(0, num)), ("awkward products", slice(num, total))):
-        report(name, measured[part], out[part], shapes[part], groups[part])
+    parts = (("single products of v6e", slice(0, num)), ("awkward products of v6e", slice(num, total)))
+    found = tuple(with_regression(n, measured[p], out[p], shapes[p], groups[p]) for n, p in parts)
     errors = {**ends("matmul", measured[:num], out[:num]), **ends("loop", measured[num:], out[num:])}
-    return fit(predict, measured, PRODUCT, np.arange(total)), errors
+    return Fitted({**fit(predict, measured, PRODUCT, np.arange(total)), **FIXED}, errors, found)
 
 
-def fit_programs(table: Table, name: str, known: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+def fit_programs(table: Table, name: str, known: Mapping[str, float]) -> Fitted:
     """Constants between the ops of a program, and the interval of whole programs."""
     mine = table.take([load.device(str(chip)).name == name for chip in table.texts("chip")])
     measured = mine.numbers("device_ms") * 1e-3
@@ -144,11 +172,11 @@ def fit_programs(table: Table, name: str, known: Mapping[str, float]) -> tuple[d
     features = np.column_stack([mine.counts("seq"), mine.counts("batch"), sizes]).astype(float)
     groups = np.array([f"{seq}x{batch}" for seq, batch, _ in features.astype(int)])
     out = unseen(predict, measured, PROGRAM, groups)
-    report(f"forward passes of {name}", measured, out, features, groups)
-    return fit(predict, measured, PROGRAM, np.arange(len(mine))), ends("program", measured, out)
+    found = with_regression(f"forward passes of {name.removeprefix('tpu-')}", measured, out, features, groups)
+    return Fitted(fit(predict, measured, PROGRAM, np.arange(len(mine))), ends("program", measured, out), (found,))
 
 
-def fit_attention(table: Table, known: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+def fit_attention(table: Table, known: Mapping[str, float]) -> Fitted:
     """Constants of fused attention on v6e, and its interval."""
     mine = table.take([str(op).startswith("attn_") for op in table.texts("op")])
     extents = tpu_op.extents_of(mine)
@@ -156,8 +184,9 @@ def fit_attention(table: Table, known: Mapping[str, float]) -> tuple[dict[str, f
     measured = mine.numbers("latency_ns") * 1e-9
     predict = predictor(single(ops, overlapped.alone), len(ops), tpu_op.DEVICE, known)
     out = unseen(predict, measured, ATTENTION)
-    print(f"attention: {summary(measured, out)}")
-    return fit(predict, measured, ATTENTION, np.arange(len(ops))), ends("attention", measured, out)
+    sizes = np.column_stack([OpTable.join(ops)[name] for name in ("q_heads", "q_len", "kv_len")]).astype(float)
+    found = with_regression("fused attention of v6e", measured, out, sizes, np.arange(len(ops)))
+    return Fitted(fit(predict, measured, ATTENTION, np.arange(len(ops))), ends("attention", measured, out), (found,))
 
 
 def ends(name: str, measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -171,25 +200,37 @@ def named(values: Mapping[str, float]) -> dict[str, float]:
     return {f"overlapped.{key}": value for key, value in values.items()}
 
 
-def main() -> None:
-    """Fits, prints and writes."""
+def all_fits() -> dict[str, Fitted]:
+    """What the tables say: products and attention of v6e, and programs by chip."""
     folder = tables_folder()
     ops, awkward, llm = (read_table(folder / f"{n}.csv") for n in ("tpu_v6e_ops", "tpu_v6e_gemm", "tpu_llm"))
-    products, of_products = fit_products(ops, awkward)
-    products |= FIXED
-    v6e, of_v6e = fit_programs(llm, "tpu-v6e", products)
-    v4, of_v4 = fit_programs(llm, "tpu-v4", products)
-    attention, of_attention = fit_attention(ops, {**products, **v6e})
+    products = fit_products(ops, awkward)
+    chips = {name: fit_programs(llm, name, products.values) for name in ("tpu-v6e", "tpu-v4")}
+    attention = fit_attention(ops, {**products.values, **chips["tpu-v6e"].values})
+    return {"products": products, **chips, "attention": attention}
+
+
+def main() -> None:
+    """Fits, prints and writes."""
+    fits = all_fits()
+    for found in fits.values():
+        print("\n".join(one.text for one in found.unseen))
     source, on_llm = "scripts/fit_tpu.py on tpu_v6e_ops.csv and tpu_v6e_gemm.csv", "scripts/fit_tpu.py on tpu_llm.csv"
     other = f"assumed: as TPU v6e; {source}; intervals twice as wide"
-    single_ops, errors = {**products, **attention}, {**of_products, **of_attention}
+    single_ops = {**fits["products"].values, **fits["attention"].values}
+    errors = {**fits["products"].errors, **fits["attention"].errors}
+    v6e, v4 = fits["tpu-v6e"], fits["tpu-v4"]
     facts: dict[str, list[tuple[str, Kind, dict[str, float]]]] = {
-        "tpu-v6e": [(source, "fitted", {**single_ops, **errors}), (f"{on_llm} (TPU v6e)", "fitted", {**v6e, **of_v6e})],
-        "tpu-v4": [
-            (other, "assumed", {**single_ops, **wide(errors)}), (f"{on_llm} (TPU v4)", "fitted", {**v4, **of_v4})
+        "tpu-v6e": [
+            (source, "fitted", {**single_ops, **errors}),
+            (f"{on_llm} (TPU v6e)", "fitted", {**v6e.values, **v6e.errors}),
         ],
-        "tpu-v5e": [(other, "assumed", {**single_ops, **v6e, **wide({**errors, **of_v6e})})],
-    }  # fmt: skip
+        "tpu-v4": [
+            (other, "assumed", {**single_ops, **wide(errors)}),
+            (f"{on_llm} (TPU v4)", "fitted", {**v4.values, **v4.errors}),
+        ],
+        "tpu-v5e": [(other, "assumed", {**single_ops, **v6e.values, **wide({**errors, **v6e.errors})})],
+    }
     for name, groups in facts.items():
         write(f"{name}.overlapped", [(said, kind, named(values)) for said, kind, values in groups])
 

@@ -28,6 +28,7 @@ LIMIT = ("property/test_compulsory_work.py",)
 KERNELS = ("property/test_kernel_goldens.py",)
 SMALL = ("property/test_small_formulas.py",)
 SENDS = ("kit/test_collectives.py",)
+OVERLAPPED = ("published/test_overlapped_arrays.py",)
 FORMULAS = (
     ("cost/gpu/limit.py", "memory_s", LIMIT),
     ("cost/gpu/limit.py", "compute_s", LIMIT),
@@ -44,7 +45,16 @@ FORMULAS = (
     ("cost/gpu/attention.py", "_decode", KERNELS),
     ("cost/gpu/stream.py", "time", KERNELS),
     ("cost/gpu/energy.py", "joule", KERNELS),
-    ("cost/systolic_array.py", "*", ("published/test_systolic_formulas.py",)),
+    ("cost/systolic_array/exact.py", "*", ("published/test_systolic_formulas.py",)),
+    ("cost/systolic_array/overlapped.py", "time", OVERLAPPED),
+    ("cost/systolic_array/overlapped.py", "crossing", OVERLAPPED),
+    ("cost/systolic_array/overlapped.py", "_cycles", OVERLAPPED),
+    ("cost/systolic_array/overlapped.py", "_serial", OVERLAPPED),
+    ("cost/systolic_array/overlapped.py", "_repacking", OVERLAPPED),
+    ("cost/systolic_array/overlapped.py", "_cached_far", OVERLAPPED),
+    ("cost/systolic_array/sparse.py", "*", OVERLAPPED),
+    ("cost/gpu/limit.py", "input_elements", ("property/test_convolutions.py",)),
+    ("cost/gpu/limit.py", "_conv", ("property/test_convolutions.py",)),
     ("collective/types.py", "time_s", SMALL),
     ("collective/algorithm/ring_all_reduce.py", "*", SENDS),
     ("collective/algorithm/halving_doubling_all_reduce.py", "*", SENDS),

@@ -12,6 +12,7 @@ from aisys.ir import OpTable
 from aisys.machine import SystolicArray
 from aisys.machine.load import device
 from aisys.units import Sourced
+from aisys.validate import run
 
 TABLES = os.environ.get("AISYS_TABLES")
 pytestmark = pytest.mark.skipif(not TABLES, reason="set AISYS_TABLES to the folder that holds oracle/ to compare")
@@ -35,6 +36,13 @@ def priced(row: dict[str, str]) -> CostTable:
         b_dtype="int8", out_dtype="int8", math="int8",
     )  # fmt: skip
     return cost(table, replace(grid, architecture=replace(grid.architecture, dataflow=row["dataflow"], **extents)))
+
+
+def test_every_row_of_every_table_is_equal_in_cycles_and_accesses_sparse_ones_too() -> None:
+    for path in sorted(Path(TABLES or "", "oracle").glob("scalesim_*.csv")):
+        found = run(path)
+        assert found.exact == found.errors.rows > 0, path.name
+        assert all(reason == "the run has stalls" for _, reason in found.skipped), path.name
 
 
 def test_cycles_of_every_stall_free_run_are_exact() -> None:

@@ -93,7 +93,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 DECODERS = [name for name in CONFIGS if not name.startswith(("bert", "vit", "deepseek"))]
 """Those whose decode step transformers computes as we count it: it expands the latent cache, we absorb."""
-NO_HUGGING_FACE_CODE = ("grok-1",)
+NO_HUGGING_FACE_CODE = ("grok-1", "resnet18", "resnet50", "alexnet", "vgg16", "mobilenet-v1", "mobilenet-v2")
 SAME_CODE_AS = {"kimi_k2": "deepseek_v3"}
 
 

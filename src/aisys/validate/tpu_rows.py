@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aisys.cost import Tier, cost
+from aisys.cost import Tier, cost, graph_cost
 from aisys.cost.systolic_array import overlapped
-from aisys.ir import Graph, OpTable, kernels, tables
+from aisys.ir import Graph, OpTable
 from aisys.machine import Device, SystolicArray
 
 
@@ -49,11 +49,7 @@ def one_program(ops: Sequence[OpTable], device: Device, tier: Tier) -> Timed:
 
 def forward(graph: Graph, device: Device, tier: Tier) -> Timed:
     """All kernels of `graph`, each repetition of a block by itself, as one program."""
-    total = 0.0
-    for segment in graph.segments:
-        rows = [kernel.row for kernel in kernels(segment.block.ops, segment.block.tensors)]
-        for table, index in tables(rows).values():
-            total += segment.repeat * float(cost(table, device, tier=tier).time_s[index].sum())
+    total = graph_cost(graph, device, tier=tier).time_s
     return _of_program(total, device) if tier != "limit" else Timed(total, np.nan, np.nan)
 
 
