@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import aisys
 from aisys.cost import cost, graph_cost
+from aisys.cost.gpu import limit
 from aisys.errors import InvalidGraph, Unsupported
 from aisys.frozen import FrozenMap
 from aisys.ir import DTYPES, Block, Graph, Op, OpTable, Segment, rule, verify
@@ -65,6 +66,16 @@ def test_compulsory_bytes_are_of_the_pixels_that_some_window_sees(kernel: int, s
     table = OpTable.of("conv", **row_of(block.ops[0], block))
     moved = cost(table, aisys.device("systolic-32x32"), tier="limit").traffic_bytes["dram"][0]
     assert moved == seen**2 + kernel**2 + block.tensors["y"].num_elements
+
+
+def test_the_least_work_counts_every_product_and_every_operand_in_its_format() -> None:
+    block = one_conv(groups=2, window=Window(kernel=(3, 3), padding=1))
+    formats = {"a_dtype": "int8", "b_dtype": "bf16", "out_dtype": "fp32"}
+    least = limit.work(OpTable.of("conv", **{**row_of(block.ops[0], block), **formats}))
+    assert least.flop[0] == block.ops[0].flop
+    pixels_seen = 2 * 8 * 11 * 9
+    assert least.read_bytes[0] == pixels_seen + 2 * block.tensors["y.weight"].num_elements
+    assert least.write_bytes[0] == 4 * block.tensors["y"].num_elements
 
 
 def test_gradients_multiply_as_often_as_forward_and_read_what_they_need() -> None:

@@ -13,15 +13,19 @@ NO_OPTIONS: Mapping[str, Option] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What slides over an image: height and width, step, and rows and columns of zeros on each side."""
+    """What slides over an image: height and width, step, and rows and columns of zeros on each side.
+
+    hangs: whether the last one may stand over the edge.
+    """
 
     kernel: Pair
     stride: int = 1
     padding: int = 0
+    hangs: bool = False
 
-    def over(self, side: Pair, *, hangs: bool = False) -> Pair:
-        """Windows along each side of an image; `hangs`: the last may stand over its edge."""
-        more = self.stride - 1 if hangs else 0
+    def over(self, side: Pair) -> Pair:
+        """Windows along each side of an image."""
+        more = self.stride - 1 if self.hangs else 0
         room = (extent + 2 * self.padding + more for extent in side)
         high, wide = ((r - k) // self.stride + 1 for r, k in zip(room, self.kernel, strict=True))
         return high, wide
@@ -56,13 +60,10 @@ class Layers:
         """Axes and extents of a declared tensor."""
         return dict(self._tensors[name].axes)
 
-    def conv(
-        self, out: str, x: str, channels: int, window: Window, *, groups: int = 1, has_bias: bool = False,
-        hangs: bool = False,
-    ) -> str:  # fmt: skip
-        """`out` = x convolved to so many channels; `hangs` as in Window.over."""
+    def conv(self, out: str, x: str, channels: int, window: Window, *, groups: int = 1, has_bias: bool = False) -> str:
+        """`out` = x convolved to so many channels."""
         given = self.axes(x)
-        side = window.over((given["height"], given["width"]), hangs=hangs)
+        side = window.over((given["height"], given["width"]))
         weight = {
             "group": groups, "out_channel": channels // groups, "in_channel": given["channel"] // groups,
             "kernel_height": window.kernel[0], "kernel_width": window.kernel[1],

@@ -67,8 +67,8 @@ def _conv(layers: Layers, name: str, values: Mapping[str, int], where: str) -> s
         raise BadInput(f"{where}: a filter of {filter_high} x {filter_wide} is larger than its {high} x {wide} input")
     groups = channels if "DP" in name else 1
     x = layers.image(f"{name}.x", channels, (high, wide))
-    window = Window(kernel=(filter_high, filter_wide), stride=stride)
-    layers.conv(name, x, filters * groups, window, groups=groups, hangs=True)
+    window = Window(kernel=(filter_high, filter_wide), stride=stride, hangs=True)
+    layers.conv(name, x, filters * groups, window, groups=groups)
     return x
 
 
