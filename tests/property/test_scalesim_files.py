@@ -37,6 +37,8 @@ def test_convolutions_are_read_without_padding_and_windows_may_hang_over_the_edg
     first, second = block.ops
     assert (graph.name, first.space["out_height"], first.space["in_channel"]) == ("net", 110, 3)
     assert (second.space["group"], second.space["out_channel"], second.space["out_width"]) == (8, 1, 54)
+    outside = aisys.read(written(tmp_path, "outside.csv", HEAD + "Conv3_s, 56, 56, 1, 1, 64, 128, 2,\n"))
+    assert outside.blocks[0].ops[0].space["out_height"] == 29  # the last window stands beyond the edge
     assert graph.num_parameters == 7 * 7 * 3 * 64 + 8 * 9
     priced = aisys.cost.graph_cost(graph, aisys.device("systolic-32x32"))
     assert priced.kernels[0].counts["cycles"] == 5 * 2 * (110 * 110 + 64 + 32 - 2)

@@ -76,8 +76,8 @@ def verify(op: Op, tensors: Tensors) -> None:
             raise InvalidGraph(f"op {op.name!r} has {needed} {what} by its space, but {held} in its tensor")
     for side in ("height", "width"):
         room, kernel, last = x[side] + 2 * padding, s[f"kernel_{side}"], (s[f"out_{side}"] - 1) * stride
-        if kernel > room or last >= room:
+        if kernel > room or last >= room - kernel + stride:
             raise InvalidGraph(
                 f"op {op.name!r} puts {s[f'out_{side}']} windows of {kernel} at stride {stride} on a padded {side} of "
-                f"{room}; use at most {(room - 1) // stride + 1}, of at most {room}"
+                f"{room}; use at most {max((room - kernel + stride - 1) // stride, 0) + 1}, of at most {room}"
             )

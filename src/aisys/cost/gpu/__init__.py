@@ -18,7 +18,9 @@ from aisys.frozen import FrozenMap
 from aisys.ir import OpTable
 from aisys.machine import Device
 
-_KINDS = ("matmul", "grouped_matmul", "attention", "stream")
+_KINDS = ("matmul", "grouped_matmul", "conv", "attention", "stream")
+_NEVER_MEASURED = ("conv",)
+"""Kinds of which no table teaches residuals."""
 
 
 def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTable:
@@ -36,7 +38,7 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
     else:
         model = import_module(f"aisys.cost.gpu.{table.kind}")
         timing = model.time(table, device)
-        if tier == "calibrated":
+        if tier == "calibrated" and table.kind not in _NEVER_MEASURED:
             timing = corrected(timing, table, device, model)
     timing = replace(timing, time_s=np.maximum(timing.time_s, floor))
     return CostTable(
