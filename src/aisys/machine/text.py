@@ -57,7 +57,7 @@ def _machine(machine: Machine) -> Iterator[str]:
 def _words(device: Device) -> dict[str, str]:
     architecture = device.architecture
     texts = {f.name: getattr(architecture, f.name) for f in fields(architecture)}
-    return {"architecture": type(architecture).__name__} | {k: v for k, v in texts.items() if isinstance(v, str)}
+    return {"architecture": type(architecture).__name__} | {k: v for k, v in texts.items() if isinstance(v, str) and v}
 
 
 def _tables(device: Device, prefix: str) -> Iterator[str]:
