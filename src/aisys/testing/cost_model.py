@@ -150,8 +150,8 @@ def _grouped_matmul(number_format: str) -> OpTable:
 
 def _conv(number_format: str) -> OpTable:
     return OpTable.of(
-        "conv", batch=[1, 8, 1], groups=[1, 1, 64], out_channels=[64, 256, 1], in_channels=[3, 64, 1],
-        out_h=[112, 28, 56], out_w=[112, 28, 56], kernel_h=[7, 1, 3], kernel_w=[7, 1, 3], stride=[2, 2, 1],
+        "conv", batch=[1, 4, 1], groups=[1, 1, 64], out_channels=[64, 128, 1], in_channels=[3, 64, 1],
+        out_h=[112, 14, 56], out_w=[112, 14, 56], kernel_h=[7, 3, 3], kernel_w=[7, 3, 3], stride=[2, 1, 1],
         **_operands(number_format),
     )  # fmt: skip
 
