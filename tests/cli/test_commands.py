@@ -140,9 +140,25 @@ def test_show_prints_the_graph_and_its_counts(aisys, tmp_path):
     assert (tmp_path / "graph.json").exists()
 
 
+def test_share_cuts_an_array_and_sets_the_equal_split_beside_it(aisys):
+    words = ("share", "alexnet", "mobilenet-v1", "--on", "systolic-32x32")
+    found = json.loads(aisys(*words, "--json").out)
+    assert [part["network"] for part in found["best"]["parts"]] == ["alexnet", "mobilenet-v1"]
+    assert sum(part["rows"] * part["cols"] for part in found["best"]["parts"]) == 32 * 32
+    assert found["best"]["stp"] >= found["equal"]["stp"]
+    assert f"ways to cut: {found['best']['num_tried']} first cuts" in aisys(*words).out
+    by_antt = json.loads(aisys(*words, "--by", "antt", "--json").out)
+    assert by_antt["objective"] == "antt"
+    assert by_antt["best"]["antt"] <= found["best"]["antt"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("share", *["alexnet"] * 5, "--on", "tpu-like-256"), "5 networks on one array"),
+        (("share", "alexnet", "vgg16", "--on", "h100-sxm"), "h100-sxm has no systolic array to share"),
+        (("share", "alexnet", "vgg16", "--on", "systolic-32x32", "--by", "sdp"), "unknown objective 'sdp'"),
+        (("share", "alexnett", "--on", "systolic-32x32"), "unknown workload 'alexnett'"),
         (("explain", "matmull", "m=1", "--on", "h100"), "unknown op 'matmull'; nearest known: matmul"),
         (("explain", "matmul", "m=1", "n=1", "k=1"), "needs a device; add for example --on h100-sxm"),
         (("diff", "no-such-run", "no-such-run"), "no-such-run: cannot be read"),

@@ -29,6 +29,7 @@ KERNELS = ("property/test_kernel_goldens.py",)
 SMALL = ("property/test_small_formulas.py",)
 SENDS = ("kit/test_collectives.py",)
 OVERLAPPED = ("published/test_overlapped_arrays.py",)
+SHARED = ("property/test_dataflow_mirroring.py",)
 FORMULAS = (
     ("cost/gpu/limit.py", "memory_s", LIMIT),
     ("cost/gpu/limit.py", "compute_s", LIMIT),
@@ -53,6 +54,8 @@ FORMULAS = (
     ("cost/systolic_array/overlapped.py", "_repacking", OVERLAPPED),
     ("cost/systolic_array/overlapped.py", "_cached_far", OVERLAPPED),
     ("cost/systolic_array/sparse.py", "*", OVERLAPPED),
+    ("cost/systolic_array/sharing.py", "*", SHARED),
+    ("search/dataflow_mirroring.py", "*", SHARED),
     ("cost/gpu/limit.py", "input_elements", ("property/test_convolutions.py",)),
     ("cost/gpu/limit.py", "_conv", ("property/test_convolutions.py",)),
     ("collective/types.py", "time_s", SMALL),

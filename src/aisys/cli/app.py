@@ -19,6 +19,7 @@ from aisys.cli.op import op
 from aisys.cli.plan import plan
 from aisys.cli.rtl import rtl
 from aisys.cli.run import run
+from aisys.cli.share import share
 from aisys.cli.show import show
 from aisys.cli.study import study
 from aisys.cli.validate import validate
@@ -70,6 +71,7 @@ COMMANDS: tuple[tuple[str, Callable[..., object], str], ...] = (
     ("op", op, "One op on one device: time, energy, traffic, bound."),
     ("map", map_, "An einsum as a loop nest on a spatial array."),
     ("explain", explain, "Why an op takes as long: formulas, numbers, sources."),
+    ("share", share, "Several networks on one systolic array, cut at best."),
     ("diff", diff, "Which op, link or wait makes two saved runs differ."),
     ("validate", validate, "Predict every row of a table and summarise the errors."),
     ("run", run, "Plan every point of a study that a TOML file describes."),

@@ -1,7 +1,8 @@
 """The whole river as functions: one plan evaluated, many at once, or the best ones searched."""
 
+from aisys.search.dataflow_mirroring import Sharing, equal_split, share
 from aisys.search.evaluate import evaluate, evaluate_many
 from aisys.search.exhaustive import Watch, search
 from aisys.search.question import Method, Serving
 
-__all__ = ["Method", "Serving", "Watch", "evaluate", "evaluate_many", "search"]
+__all__ = ["Method", "Serving", "Sharing", "Watch", "equal_split", "evaluate", "evaluate_many", "search", "share"]

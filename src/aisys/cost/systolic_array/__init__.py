@@ -76,21 +76,13 @@ def _limit(table: OpTable, device: Device) -> _Work:
 def _exact(table: OpTable, device: Device) -> _Work:
     array = device.architecture
     assert isinstance(array, SystolicArray)
-    least = limit.work(table)
-    moved = buffered = compulsory = least.read_bytes + least.write_bytes
-    macs = cycles = np.zeros(len(table))
-    counts: dict[str, Floats] = {}
-    if parts := products(table):
-        done = [(part, run(part, array)) for part in parts]
-        moved = np.asarray(sum(exact.memory_bytes(part, r, array, _buffer(device)) for part, r in done))
-        buffered = np.asarray(sum(exact.buffer_bytes(part, r) for part, r in done))
-        counts = exact.counts([r for _, r in done])
-        macs, cycles = np.asarray(sum(part.macs for part in parts)), counts["cycles"]
-    moved = np.maximum(moved, compulsory)
-    compute, memory = cycles / float(array.clock_hz), moved / float(device.main_memory.bandwidth_bytes_per_s)
+    done = exact.run_table(table, array, _buffer(device))
+    compute = done.cycles / float(array.clock_hz)
+    memory = done.main_bytes / float(device.main_memory.bandwidth_bytes_per_s)
     return _Work(
-        time_s=np.maximum(compute, memory), bound=np.where(compute >= memory, "compute", "memory"), main_bytes=moved,
-        buffer_bytes=buffered, macs=macs, counts=counts, error=_nowhere(table),
+        time_s=np.maximum(compute, memory), bound=np.where(compute >= memory, "compute", "memory"),
+        main_bytes=done.main_bytes, buffer_bytes=done.buffer_bytes, macs=done.macs, counts=done.counts,
+        error=_nowhere(table),
     )  # fmt: skip
 
 

@@ -9,12 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aisys.cost.gpu import limit
 from aisys.cost.gpu.timing import Floats
-from aisys.cost.systolic_array.products import Matmuls, ceil_div
+from aisys.cost.systolic_array.products import Ints, Matmuls, ceil_div, products
 from aisys.errors import unknown_name
+from aisys.ir import OpTable
 from aisys.machine import Memory, SystolicArray
 
 DATAFLOWS = ("ws", "os", "is")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grids:
+    """Grids of many sizes at once: `rows` and `cols` broadcast against the rows of an op table."""
+
+    rows: Ints
+    cols: Ints
+    num_arrays: float = 1.0
+    dataflow: str = "ws"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +41,35 @@ class Run:
     mapping_efficiency: Floats
 
 
-def run(work: Matmuls, array: SystolicArray) -> Run:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableRun:
+    """What each row of an op table takes on the grid and moves."""
+
+    cycles: Floats
+    main_bytes: Floats
+    buffer_bytes: Floats
+    macs: Floats
+    counts: dict[str, Floats]
+
+
+def run_table(table: OpTable, array: SystolicArray | Grids, buffer: Memory) -> TableRun:
+    """All products of each row, one after the other; at least its distinct bytes cross the main memory."""
+    least = limit.work(table)
+    moved = buffered = compulsory = least.read_bytes + least.write_bytes
+    macs = cycles = np.zeros(len(table))
+    counted: dict[str, Floats] = {}
+    if parts := products(table):
+        runs = [(part, run(part, array)) for part in parts]
+        moved = np.asarray(sum(memory_bytes(part, r, array, buffer) for part, r in runs))
+        buffered = np.asarray(sum(buffer_bytes(part, r) for part, r in runs))
+        counted = counts([r for _, r in runs])
+        macs, cycles = np.asarray(sum(part.macs for part in parts)), counted["cycles"]
+    return TableRun(
+        cycles=cycles, main_bytes=np.maximum(moved, compulsory), buffer_bytes=buffered, macs=macs, counts=counted
+    )
+
+
+def run(work: Matmuls, array: SystolicArray | Grids) -> Run:
     """Cycles and buffer accesses of each product on the grid; folds of one row spread over all arrays.
 
     Raises UnknownName for a dataflow other than ws, os and is.
@@ -37,7 +77,7 @@ def run(work: Matmuls, array: SystolicArray) -> Run:
     if array.dataflow not in DATAFLOWS:
         raise unknown_name("dataflow", array.dataflow, DATAFLOWS)
     m, n, k, batch = work.m, work.n, work.k, work.batch
-    rows, cols = int(array.rows), int(array.cols)
+    rows, cols = np.asarray(array.rows, np.int64), np.asarray(array.cols, np.int64)
     over_rows, over_cols, streamed = {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[array.dataflow]
     row_folds, col_folds = ceil_div(over_rows, rows), ceil_div(over_cols, cols)
     fill = rows if array.dataflow == "os" else 2 * rows
@@ -58,14 +98,14 @@ def run(work: Matmuls, array: SystolicArray) -> Run:
     )
 
 
-def memory_bytes(work: Matmuls, done: Run, array: SystolicArray, buffer: Memory) -> Floats:
+def memory_bytes(work: Matmuls, done: Run, array: SystolicArray | Grids, buffer: Memory) -> Floats:
     """Main-memory bytes: an operand that fits a third of the buffer moves once, else as often as the grid asks.
 
     Of partial sums only those of one column of folds must fit, as its folds follow one another.
     """
     share = float(buffer.capacity_bytes) / 3
-    column = np.minimum(work.m if array.dataflow == "is" else work.n, int(array.cols))
-    total = np.zeros(len(work.m))
+    column = np.minimum(work.m if array.dataflow == "is" else work.n, np.asarray(array.cols, np.int64))
+    total = np.zeros(done.cycles.shape)
     a = work.batch.astype(float) * work.m * work.k if work.a_elements is None else work.a_elements
     b, out = (work.batch.astype(float) * x for x in (work.k * work.n, work.m * work.n))
     out_kept = column * (work.n if array.dataflow == "is" else work.m)

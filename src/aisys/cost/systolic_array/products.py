@@ -36,7 +36,7 @@ class Matmuls:
         return np.asarray(self.batch.astype(float) * self.m * self.n * self.k)
 
 
-def ceil_div(extent: Ints, parts: int) -> Ints:
+def ceil_div(extent: Ints, parts: Ints | int) -> Ints:
     """`extent` over `parts`, rounded up."""
     return -(-extent // parts)
 
