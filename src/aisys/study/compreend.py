@@ -55,7 +55,7 @@ class Classified:
     @property
     def labels(self) -> Array:
         """The class of each image."""
-        return np.argmax(self.logits, axis=1)
+        return np.asarray(self.logits.argmax(1))
 
     @property
     def saved_share(self) -> float:
