@@ -29,6 +29,7 @@ from aisys.technique.optimizer_offload import OptimizerOffload as OptimizerOfflo
 from aisys.technique.pipeline_parallel import PipelineParallel as PipelineParallel
 from aisys.technique.recompute import Recompute as Recompute
 from aisys.technique.serving_format import ServingFormat as ServingFormat
+from aisys.technique.structured_sparsity import StructuredSparsity as StructuredSparsity
 from aisys.technique.tensor_parallel import TensorParallel as TensorParallel
 from aisys.technique.training_step import TrainingStep as TrainingStep
 from aisys.technique.weight_quantization import WeightQuantization as WeightQuantization

@@ -16,7 +16,7 @@ from aisys.testing import ContractBroken, check_technique
 OPTIONS: Mapping[str, dict[str, Any]] = {"weight_quantization": {"group": 64}}
 """Where the default options do not fit the graph below. A required number is 2."""
 
-KEEPS_FLOP = ("weight_quantization",)
+KEEPS_FLOP = ("weight_quantization", "structured_sparsity")
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,8 @@ DTYPES = {
     d.name: d
     for d in (
         DType("fp64", 64),
+        DType("fp16_2of4", 8, group=4, scale_bits=4),
+        DType("bf16_2of4", 8, group=4, scale_bits=4),
         DType("fp32", 32),
         DType("tf32", 32),
         DType("bf16", 16),
@@ -68,7 +70,11 @@ DTYPES = {
     )
 }
 """Formats by name. Group sizes: DeepSeek-V3 report 2024 (fp8_block: 128x128 weight blocks), NVIDIA Blackwell
-(nvfp4: 16 elements), OCP microscaling 1.0 (mxfp4: 32 elements), Frantar et al. 2023 (int4: 128)."""
+(nvfp4: 16 elements), OCP microscaling 1.0 (mxfp4: 32 elements), Frantar et al. 2023 (int4: 128).
+2of4: of every four elements two values, 8 bits per element, and 4 bits of places (Mishra et al. 2021)."""
+
+TWO_OF_FOUR = "_2of4"
+"""Ends the name of a format whose multiplier leaves out two of every four products along k."""
 
 
 _GROUPED = re.compile(r"int([1-8])_g([1-9][0-9]{0,9})_s(8|16|32)(?:_z([1-8]))?")

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from aisys.cost.gpu.timing import Floats, Names, by_name, bytes_per_element
 from aisys.errors import Unsupported
 from aisys.ir import OpTable
+from aisys.ir.dtype import TWO_OF_FOUR
 from aisys.machine import Device, Gpu
 
 _FORMAT_OF_MATH = {"fp8_block": "fp8"}
 """Multiplier format of math names that are a format plus a way to scale it."""
 
+_HAS_TWO_OF_FOUR = ("sm80", "sm86", "sm89", "sm90", "sm100", "sm120")
 
 CACHE_BYTES_PER_CLOCK_PER_SM = 64
 """Most that one multiprocessor reads from the shared cache. Source: Jia et al. 2018, Luo et al. 2024."""
@@ -44,8 +46,16 @@ def work(table: OpTable) -> Work:
 
 
 def peak_flop_per_s(architecture: Gpu, math: str) -> float:
-    """Dense peak of a math name; "" (nothing multiplies) is unbounded."""
-    return architecture.peak_flop_per_s(_FORMAT_OF_MATH.get(math, math)) if math else np.inf
+    """Peak of a math name in flop of the dense op, twice that of the format for 2:4; "" (nothing multiplies): no bound.
+
+    Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks". Raises Unsupported before Ampere.
+    """
+    if not math:
+        return np.inf
+    dense = math.removesuffix(TWO_OF_FOUR)
+    if dense != math and architecture.generation not in _HAS_TWO_OF_FOUR:
+        raise Unsupported(f"a {architecture.generation} GPU has no 2:4 tensor cores; use sm80 or later, or {dense}")
+    return architecture.peak_flop_per_s(_FORMAT_OF_MATH.get(dense, dense)) * (1 if dense == math else 2)
 
 
 def compute_s(work_: Work, device: Device) -> Floats:

@@ -16,6 +16,7 @@ from aisys.cost.gpu import limit, lookup
 from aisys.cost.gpu.timing import Floats, KernelTiming, Names, by_name, bytes_per_element
 from aisys.frozen import FrozenMap
 from aisys.ir import OpTable, dtype
+from aisys.ir.dtype import TWO_OF_FOUR
 from aisys.machine import Device, Gpu
 
 TILES = (
@@ -69,6 +70,7 @@ def variant(a: str, b: str, math: str) -> str:
     >>> variant("bf16", "int4_g64_s16", "bf16"), variant("fp16", "fp16", "fp16"), variant("fp8", "fp8_block", "fp8")
     ('int4_wo', 'bf16', 'fp8_block')
     """
+    b, math = b.removesuffix(TWO_OF_FOUR), math.removesuffix(TWO_OF_FOUR)
     if "fp8_block" in (a, b, math):
         return "fp8_block"
     if math in ("bf16", "fp16"):
