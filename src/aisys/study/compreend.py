@@ -2,8 +2,8 @@
 
 Published: Kim et al. 2022, "ComPreEND", IEEE Transactions on Computers, abstract: 20.5 % faster in accurate and 29.3 %
 in predictive mode, over networks and an accelerator that the abstract does not describe. Here: five layers trained on
-handwritten digits by scripts/train_compreend.py, run digit by digit on 360 test images; a saving may be 6 points off, and
-prediction may cost 1 point of accuracy. Outputs are counted as if each stopped alone. Nothing is calibrated.
+handwritten digits by scripts/train_compreend.py, run digit by digit on 360 test images. A saving may be 6 points off,
+and prediction may cost 1 point of accuracy. Outputs are counted as if each stopped alone. Nothing is calibrated.
 """
 
 from collections.abc import Mapping
