@@ -54,6 +54,15 @@ def test_serving_is_planned_at_a_batch_and_a_context(aisys):
     assert {"ttft_s", "tpot_s"} <= set(found["plans"][0]["metrics"])
 
 
+def test_a_served_plan_says_the_formats_that_were_asked_for(aisys):
+    words = ("plan", "gpt2", "--on", "dgx-h100", "--for", "infer", "--json", "--precision")
+    served = {name: json.loads(aisys(*words, name).out)["plans"][0] for name in ("bf16", "fp8", "int4")}
+    assert {name: plan["plan"]["precision"] for name, plan in served.items()} == {
+        "bf16": "bf16", "fp8": "fp8", "int4": "bf16",
+    }  # fmt: skip
+    assert "keep their weights in bf16, int4" in served["int4"]["assumptions"][0]
+
+
 def test_a_limit_is_kept_with_the_fewest_devices(aisys):
     words = (
         "plan",

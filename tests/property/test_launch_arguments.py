@@ -37,7 +37,7 @@ def test_arguments_of_a_plan_read_back_as_the_plan_or_are_refused(plan, program)
 @pytest.mark.parametrize(
     ("program", "decision"),
     [
-        ("megatron", {"recompute": "op"}), ("megatron", {"schedule": "gpipe"}),
+        ("megatron", {"recompute": "op"}), ("megatron", {"schedule": "gpipe"}), ("megatron", {"precision": "int8"}),
         ("torchtitan", {"recompute": "selective"}), ("torchtitan", {"sharding": "zero1"}),
         ("torchtitan", {"precision": "fp16"}), ("torchtitan", {"interleave": 3}),
         ("torchtitan", {"offload_optimizer": True}), ("torchtitan", {"tensor": 2}),

@@ -40,7 +40,9 @@ _TORCHTITAN_WORDS: Mapping[str, Mapping[str, Any]] = {
 """Words that an argument takes, its default first, in small letters."""
 _FSDP = {"no_shard": "none", "optim": "zero1", "optim_grads": "zero2", "optim_grads_params": "zero3"}
 _PROGRAMS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
-    "megatron": {"recompute": ("none", "selective", "full"), "schedule": ("1f1b",)},
+    "megatron": {
+        "recompute": ("none", "selective", "full"), "schedule": ("1f1b",), "precision": ("bf16", "fp16", "fp8"),
+    },
     "torchtitan": {
         "recompute": ("none", "op", "full"), "schedule": ("1f1b", "gpipe"), "sharding": ("none", "zero2", "zero3"),
         "precision": ("bf16", "fp8"), "interleave": (1, 2), "offload_optimizer": (False,),

@@ -15,7 +15,8 @@ from aisys.frozen import FrozenMap
 
 SHARDINGS = ("none", "zero1", "zero2", "zero3")
 RECOMPUTES = ("none", "selective", "op", "full")
-PRECISIONS = ("bf16", "fp16", "fp8")
+PRECISIONS = ("bf16", "fp16", "fp8", "fp8_block", "int8", "nvfp4")
+"""What matmuls of layers multiply in; the last three only to serve."""
 SCHEDULES = ("1f1b", "gpipe")
 
 

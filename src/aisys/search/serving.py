@@ -52,13 +52,15 @@ def serving_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> P
     tensors = space.choices.get("tensor", powers_of_two(node))
     pipelines = space.choices.get("pipeline", powers_of_two(min(8, shape.num_layers)))
     experts = space.choices.get("expert", powers_of_two(shape.num_experts))
+    precision = space.values("precision", ("bf16",))[0]
     rows = []
     for tensor, pipeline, expert in product(tensors, pipelines, experts):
         data, rest = divmod(machine.num_devices, tensor * pipeline)
         wanted = space.choices.get("data", (data,))
         if rest or not data or data not in wanted or data % expert or shape.batch % data:
             continue
-        rows.append(Plan(tensor=tensor, pipeline=pipeline, data=data, expert=expert, micro_batch=shape.batch // data))
+        degrees = {"tensor": tensor, "pipeline": pipeline, "data": data, "expert": expert}
+        rows.append(Plan(**degrees, micro_batch=shape.batch // data, precision=precision))
     return PlanTable.of(rows) if rows else PlanTable(FrozenMap({name: np.array([]) for name in FIELDS}))
 
 
@@ -144,12 +146,18 @@ def report(question: Question, plan: Plan, served: Served, row: int) -> Report:
         bound=max(breakdown, key=breakdown.__getitem__), tier=question.tier,
         reason=f"needs {gigabytes(over)} more than one {device.name} has" if over > 0 else "",
         assumptions=(
+            f"layers keep their weights in {_weight_formats(decode)}",
             f"all {question.shape.batch} sequences arrive together and decode in step; queueing is not modelled",
             f"framework {framework.name}: {framework.step_s.kind} constants",
         ),
         provenance=(*sources(_keys(decode, plan), machine), *all_sources(framework)),
         ops=op_lines(decode.setting, plan),
     )  # fmt: skip
+
+
+def _weight_formats(question: Question) -> str:
+    layers = question.graph.segments[1:-1]
+    return ", ".join(sorted({t.dtype.name for s in layers for t in s.block.tensors_of("weight")}))
 
 
 def _keys(question: Question, plan: Plan) -> frozenset[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from aisys.errors import CannotApply
 from aisys.frozen import FrozenMap
 from aisys.ir import Block, DType, Graph, Op, Option, Tensor, dtype, verify
+from aisys.plan.space import PlanSpace
 
 _ARITHMETIC = ("fp8", "fp8_block", "int8", "nvfp4")
 
@@ -31,6 +32,10 @@ class ServingFormat:
             raise CannotApply(f"serving_format: activations={self.activations!r}; use one of {', '.join(_ARITHMETIC)}")
         inner = {s.block for s in graph.segments[1:-1]}
         return verify(graph.map_blocks({b: self._change(b) if b in inner else b for b in graph.blocks}))
+
+    def constrain(self, space: PlanSpace) -> PlanSpace:
+        """Plans whose matmuls multiply in the activations' format."""
+        return space.narrow(precision=(self.activations,)) if self.activations else space
 
     def _change(self, block: Block) -> Block:
         tensors = dict(block.tensors)

@@ -9,14 +9,16 @@ from typing import Any
 from aisys.cost.loop_nest.yaml_file import parse_yaml
 from aisys.errors import BadInput, MissingExtra
 
+MAX_DEPTH = 30
+"""How deep files may include one another."""
 _REFERENCE = re.compile(r"included_(\d+)((?:\.\w+)*)")
 
 
 def load(path: Path, **parameters: Any) -> Any:
     """The document of a template file, its includes put in. Tagged mappings carry their tag as `!`.
 
-    Raises BadInput where the file or a parameter is missing, or an assertion of the file fails; MissingExtra
-    without PyYAML and Jinja2.
+    Templates run in a sandbox; their assertions are left out. Raises BadInput where the file or a parameter is missing;
+    MissingExtra without PyYAML and Jinja2.
     """
     return _Reader(path, parameters, []).document()
 
@@ -24,10 +26,12 @@ def load(path: Path, **parameters: Any) -> Any:
 class _Reader:
     """One file: its folder, the folders that it added to the search, and the documents that it includes."""
 
-    def __init__(self, path: Path, parameters: Mapping[str, Any], folders: list[Path]) -> None:
+    def __init__(self, path: Path, parameters: Mapping[str, Any], folders: list[Path], depth: int = 0) -> None:
         if not path.is_file():
             raise BadInput(f"{path} is no file")
-        self.path, self.parameters, self.folders = path, dict(parameters), list(folders)
+        if depth > MAX_DEPTH:
+            raise BadInput(f"{path.name}: more than {MAX_DEPTH} files include one another")
+        self.path, self.parameters, self.folders, self.depth = path, dict(parameters), list(folders), depth
         self.included: list[Any] = []
 
     def document(self) -> Any:
@@ -36,7 +40,7 @@ class _Reader:
 
     def text(self) -> str:
         jinja2 = _jinja2()
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701: no HTML
+        environment = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
         with_names = jinja2.pass_context
         environment.globals.update(
             add_to_path=self._add, include=with_names(partial(self._include)),
@@ -56,7 +60,7 @@ class _Reader:
         for folder in (self.path.parent, *self.folders):
             if (folder / name).is_file():
                 own = {k: v for k, v in context.get_all().items() if not callable(v)}
-                return _Reader(folder / name, {**self.parameters, **own}, self.folders)
+                return _Reader(folder / name, {**self.parameters, **own}, self.folders, self.depth + 1)
         raise BadInput(f"{self.path.name} includes {name!r}, which is not beside it")
 
     def _include(self, context: Any, name: str, part: str = "") -> str:
@@ -94,7 +98,7 @@ def _is_spliced(item: Any, part: Any) -> bool:
 
 def _jinja2() -> Any:
     try:
-        import jinja2
+        import jinja2.sandbox
     except ModuleNotFoundError:
         raise MissingExtra("reading accelforge's templates needs Jinja2; pip install 'aisys[yaml]'") from None
     return jinja2
