@@ -17,6 +17,7 @@ import os, resource, signal, sys
 from aisys.search import exhaustive
 from aisys.search.store import Store
 exhaustive.BATCH_OF_PLANS = 64
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to it
 {change}
 sys.argv = ["aisys", *{words!r}]
 from aisys.cli import main
