@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aisys.cost.loop_nest import Einsum, Hierarchy, Keep, Level, Loop, Mapping, MappingTable, check, evaluate, matmul
 from aisys.cost.loop_nest.optimum import optimum
+from aisys.cost.loop_nest.totals import totals
 from aisys.frozen import FrozenMap
 
 energies = st.sampled_from([0.5, 1.0, 3.0, 10.0])
@@ -77,3 +78,23 @@ def test_the_mapper_says_what_the_evaluator_finds(machine: Hierarchy, m: int, n:
         assert cost.fits[0]
         assert abs(cost.energy_joule[0] / joule - 1) < 1e-9
         assert abs(cost.cycles[0] / cycles - 1) < 1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(machine=machines(), exponents=st.lists(st.lists(st.integers(0, 2), min_size=5, max_size=5), min_size=1))
+def test_the_compiled_totals_are_the_evaluators(machine: Hierarchy, exponents: list[list[int]]) -> None:
+    """Factors that divide: n is cut in two loops and spread, so that its three factors always give 64."""
+    kept = tuple(o for o in ("input", "weight", "output") if o in machine.levels[1].keeps)
+    nest = Mapping(
+        (
+            Keep("dram", ("input", "weight", "output")), Loop("n", 1), Loop("k", 1), Keep("buffer", kept[-1:]),
+            Loop("m", 1), Loop("n", 1), Keep("buffer", kept[:-1]), Loop("n", 1, "buffer.x"), Loop("k", 1),
+        )
+    )  # fmt: skip
+    einsum = matmul(m=4, n=64, k=16)
+    rows = [[2**a, 2**b, 4, 2 ** (6 - a - c), 2**c, 16 // 2**b] for a, b, c, *_ in exponents]
+    table = MappingTable.of(nest, rows)
+    cost, (joule, cycles, is_fit) = evaluate(einsum, machine, table), totals(einsum, machine, table)
+    assert np.allclose(joule, cost.energy_joule, rtol=1e-12)
+    assert np.allclose(cycles, cost.cycles, rtol=1e-12)
+    assert (is_fit == cost.fits).all()
