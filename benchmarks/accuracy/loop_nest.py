@@ -1,4 +1,4 @@
-"""Loop nests: Timeloop's printed runs, and Eyeriss layer by layer."""
+"""Loop nests: runs and optima of three programs, and Eyeriss layer by layer."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ seen, and the paper's frame rate says that the model is too fast there (docs/acc
 
 def section() -> str:
     """The section in Markdown."""
-    return HEAD + "\n".join([_timeloop(), *_eyeriss()]) + "\n" + FOOT
+    return HEAD + "\n".join([_timeloop(), _accelforge(), _zigzag(), *_eyeriss()]) + "\n" + FOOT
 
 
 def _timeloop() -> str:
@@ -32,6 +32,23 @@ def _timeloop() -> str:
     return (
         f"| cycles and energies equal Timeloop's to the printed digit (simulated) | {found.exact} of "
         f"{found.errors.rows} | all | {found.errors.rows} | `aisys validate timeloop_reference.csv` |"
+    )
+
+
+def _accelforge() -> str:
+    found = run(TABLES / "oracle" / "accelforge_optimal.csv")
+    worst = max(found.errors.mape, *(other.mape for other in found.others.values()))
+    return (
+        f"| energy, latency and their product of accelforge's optimal mappings (simulated), worst mean error | "
+        f"{worst:.1e} | tied within 1e-6 | {found.errors.rows} | `aisys validate accelforge_optimal.csv` |"
+    )
+
+
+def _zigzag() -> str:
+    found = run(TABLES / "oracle" / "zigzag_resnet18_tpu_like.csv")
+    return (
+        f"| energy-delay product of ResNet-18's layers over ZigZag's (simulated), mean | {1 + found.errors.bias:.3f} | "
+        f"at most 1 | {found.errors.rows} | `aisys validate zigzag_resnet18_tpu_like.csv` |"
     )
 
 

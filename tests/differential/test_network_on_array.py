@@ -97,6 +97,7 @@ def test_a_circuit_step_by_step_gives_the_logits_of_an_image() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("port", [PORT, MemoryPort(latency_cycles=20, cycles_per_beat=3)], ids=["fast", "slow"])
 def test_a_compiled_circuit_gives_the_logits_of_the_whole_test_set(array: Array, port: MemoryPort) -> None:
+    pytest.importorskip("amaranth", reason="the extra rtl is not installed")
     from aisys.rtl.simulation import compiled
 
     if not compiled.is_installed():

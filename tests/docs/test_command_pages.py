@@ -18,6 +18,18 @@ OWN_FILES = ("my-", "my_", "aisys-out", "gpu_gemm", "training_step.csv", "./")
 EXAMPLES = re.findall(r"^- `(aisys .*)`$", REFERENCE, re.MULTILINE)
 
 
+def _marked(example: str) -> object:
+    """Generated hardware needs an extra, and place and route takes minutes."""
+    is_hardware = example.startswith("aisys rtl")
+    return pytest.param(example, marks=[pytest.mark.slow, pytest.mark.rtl]) if is_hardware else example
+
+
+@pytest.fixture(autouse=True)
+def _extra(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("rtl"):
+        pytest.importorskip("amaranth", reason="the extra rtl is not installed")
+
+
 def test_the_reference_is_what_help_says():
     spec = importlib.util.spec_from_file_location("writer", ROOT / "scripts" / "write_command_page.py")
     assert spec is not None
@@ -27,7 +39,7 @@ def test_the_reference_is_what_help_says():
     assert script.page() == REFERENCE, "run python scripts/write_command_page.py"
 
 
-@pytest.mark.parametrize("example", [line for line in EXAMPLES if not any(name in line for name in OWN_FILES)])
+@pytest.mark.parametrize("example", [_marked(e) for e in EXAMPLES if not any(name in e for name in OWN_FILES)])
 def test_every_example_that_needs_no_file_of_ones_own_runs(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", shlex.split(example))
