@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from xml.etree import ElementTree
 
 import pytest
 
@@ -150,6 +151,17 @@ def test_share_cuts_an_array_and_sets_the_equal_split_beside_it(aisys):
     by_antt = json.loads(aisys(*words, "--by", "antt", "--json").out)
     assert by_antt["objective"] == "antt"
     assert by_antt["best"]["antt"] <= found["best"]["antt"]
+
+
+def test_both_cuts_of_an_array_are_drawn_to_scale(aisys, tmp_path):
+    words = ("share", "alexnet", "mobilenet-v1", "vgg16", "--on", "systolic-32x32", "--figure")
+    found = json.loads(aisys(*words, str(tmp_path / "cuts.svg"), "--json").out)
+    drawn = ElementTree.parse(tmp_path / "cuts.svg").findall("{http://www.w3.org/2000/svg}rect")[1:]
+    areas = [(float(box.get("width")) + 1) * (float(box.get("height")) + 1) for box in drawn]
+    parts = [part["rows"] * part["cols"] for key in ("best", "equal") for part in found[key]["parts"]]
+    assert areas == pytest.approx([part * (208 / 32) ** 2 for part in parts], rel=1e-3)
+    ended = aisys(*words, str(tmp_path / "cuts.jpg"))
+    assert (ended.code, "figures are written as .svg or .pdf" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize(

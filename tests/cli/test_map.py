@@ -1,6 +1,7 @@
 """`aisys map`, as a user types it, bad input included."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -54,3 +55,23 @@ def test_bad_input_is_one_sentence(aisys, words, sentence):
     assert ended.code == 2
     assert sentence in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_a_nest_is_drawn_as_figures_of_two_forms(aisys, tmp_path):
+    front = ("map", "matmul", "m=100", "n=96", "k=60", "--on", "eyeriss-v1", "--pareto")
+    for name in ("nest.svg", "nest.pdf"):
+        ended = aisys(*front, "--figure", str(tmp_path / "new" / name), "--json")
+        assert ended.code == 0
+    found = json.loads(ended.out)
+    drawn = ElementTree.parse(tmp_path / "new" / "nest.svg")
+    dots = drawn.findall("{http://www.w3.org/2000/svg}circle")
+    words = [text.text for text in drawn.findall("{http://www.w3.org/2000/svg}text")]
+    assert len(dots) == len(found["pareto"]) > 1
+    assert {level["level"] for level in found["levels"]} < set(words)
+    assert (tmp_path / "new" / "nest.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_figure_of_an_unknown_form_is_refused_before_the_search(aisys, tmp_path):
+    ended = aisys(*PRODUCT, "--figure", str(tmp_path / "nest.png"))
+    assert (ended.code, list(tmp_path.iterdir())) == (2, [])
+    assert "figures are written as .svg or .pdf" in ended.err

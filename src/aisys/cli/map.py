@@ -22,12 +22,16 @@ Objective = Annotated[
     typer.Option("--objective", metavar="WHAT", help="Search for the best nest: energy, latency or edp, with proof."),
 ]
 Pareto = Annotated[bool, typer.Option("--pareto", help="List every nest that none beats in both energy and cycles.")]
+Figure = Annotated[
+    Path | None,
+    typer.Option("--figure", metavar="FILE", help="Draw energy and cycles by level: name.svg or name.pdf."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 def map_(
     kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None, objective: Objective = None,
-    pareto: Pareto = False, json: Json = False,
+    pareto: Pareto = False, figure: Figure = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Map one einsum onto a spatial array: the loop nest, and its cycles and energy level by level.
 
@@ -41,7 +45,7 @@ def map_(
     - `aisys map matmul m=512 n=512 k=512 --on gemmini-16x16`
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
-    - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto`
+    - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto --figure nest.svg`
     """
     from aisys.cli.output import emit_json
     from aisys.cost.loop_nest import Hierarchy, check, check_fits, evaluate, parse
@@ -49,7 +53,11 @@ def map_(
     from aisys.cost.loop_nest.optimum import objective_of, optimum
     from aisys.errors import BadInput
     from aisys.machine import machine
+    from aisys.report.figure import check_figure, write_figure
+    from aisys.report.figure.nest import nest_figure
 
+    if figure:
+        check_figure(figure)
     if mapping and (objective or pareto):
         raise BadInput("--mapping evaluates your nest and --objective searches for one; give one of them")
     einsum = _einsum(kind, words or [])
@@ -62,6 +70,8 @@ def map_(
     document = _document(einsum, array, nest, cost)
     if search is not None:
         document |= _searched(search, array, pareto)
+    if figure:
+        write_figure(figure, nest_figure(document))
     if json:
         emit_json(document)
     else:

@@ -1,5 +1,6 @@
 """`aisys share`: several networks on one systolic array."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,32 +17,44 @@ On = Annotated[str, typer.Option("--on", metavar="DEVICE", help="One systolic ar
 Batch = Annotated[int, typer.Option("--batch", help="Images or sequences of each network.")]
 Tokens = Annotated[int | None, typer.Option("--tokens", "--seq", help="New tokens of each sequence, not for images.")]
 By = Annotated[str, typer.Option("--by", help="stp (total progress) or antt (mean slowdown).")]
+Figure = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE", help="Draw both cuts of the array: name.svg or name.pdf.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 def share(
-    networks: Networks, *, on: On, batch: Batch = 1, tokens: Tokens = None, by: By = "stp", json: Json = False
-) -> None:
+    networks: Networks, *, on: On, batch: Batch = 1, tokens: Tokens = None, by: By = "stp", figure: Figure = None,
+    json: Json = False,
+) -> None:  # fmt: skip
     """Cut one systolic array for up to four networks, the best of all ways that mirrored dataflows allow.
 
     Beside it stands the equal split. Buffer and memory bandwidth are shared equally in both.
 
     **Examples**
 
-    - `aisys share alexnet resnet50 --on tpu-like-256`
+    - `aisys share alexnet resnet50 --on tpu-like-256 --figure cuts.svg`
     - `aisys share alexnet resnet50 vgg16 mobilenet-v1 --on tpu-like-256 --batch 4 --by antt --json`
     """
     from aisys.cli.output import emit_json
     from aisys.machine import machine
+    from aisys.report.figure import check_figure, write_figure
+    from aisys.report.figure.sharing import sharing_figure
     from aisys.search.dataflow_mirroring import Times, best_cut, equal_cut
     from aisys.workload import read
 
+    if figure:
+        check_figure(figure)
     device = machine(on).device
     graphs = [read(network, batch=batch, tokens=tokens) for network in networks]
     times = Times.of(graphs, device)
     best, equal = best_cut(times, by), equal_cut(times, by)
+    document = {"device": device.name, "objective": by, "best": best.as_dict(), "equal": equal.as_dict()}
+    if figure:
+        rows, cols = (side - 1 for side in times.shared_s[0].shape)
+        write_figure(figure, sharing_figure(document, rows, cols))
     if json:
-        emit_json({"device": device.name, "objective": by, "best": best.as_dict(), "equal": equal.as_dict()})
+        emit_json(document)
     else:
         _show(best, equal)
 

@@ -11,11 +11,12 @@ from aisys.errors import BadInput
 PARTIAL = ".partial"
 
 
-def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path, ...]:
+def write_files(folder: Path, contents: Mapping[str, str | bytes], option: str = "--out") -> tuple[Path, ...]:
     """Write each entry of `contents` (file name to text or bytes) into `folder`, replacing older files of those names.
 
     Every file is first written beside its place, under a name of this process, and renamed when all are complete.
-    Raises BadInput, in one sentence and with nothing new left behind, where the folder cannot be written.
+    Raises BadInput, in one sentence that names `option` and with nothing new left behind, where the folder cannot be
+    written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     partial = {folder / name: folder / f"{name}.{os.getpid()}{PARTIAL}" for name in contents}
@@ -29,7 +30,7 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path
             os.replace(draft, target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BadInput(f"cannot write to {folder} ({reason}); give another folder with --out") from None
+        raise BadInput(f"cannot write to {folder} ({reason}); give another folder with {option}") from None
     finally:  # a draft is left, and a new folder empty, only where this did not come to its end
         for draft in partial.values():
             with contextlib.suppress(OSError):

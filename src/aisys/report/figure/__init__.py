@@ -4,5 +4,6 @@ from aisys.report.figure.drawing import Drawing
 from aisys.report.figure.figures import FIGURES, figure_files
 from aisys.report.figure.pdf import pdf
 from aisys.report.figure.svg import svg
+from aisys.report.figure.write import check_figure, write_figure
 
-__all__ = ["FIGURES", "Drawing", "figure_files", "pdf", "svg"]
+__all__ = ["FIGURES", "Drawing", "check_figure", "figure_files", "pdf", "svg", "write_figure"]
