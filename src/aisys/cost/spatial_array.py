@@ -14,7 +14,7 @@ import numpy as np
 
 from aisys.cost.loop_nest import Einsum, Hierarchy, Operand, attention, conv, evaluate, matmul
 from aisys.cost.loop_nest.greedy import map_einsum
-from aisys.cost.loop_nest.row_stationary import Chip, ConvLayer, best_mapping, dram_words, processing_cycles
+from aisys.cost.loop_nest.row_stationary import Chip, ConvLayer, best_mapping, dram_words, glb_words, processing_cycles
 from aisys.cost.types import CostTable, Floats, Tier
 from aisys.errors import Unsupported
 from aisys.frozen import FrozenMap
@@ -91,16 +91,15 @@ def _row_stationary(einsum: Einsum, device: Device, chip: Chip) -> Priced:
         stride=stride, in_height=(e["p"] - 1) * stride + e["r"],
     )  # fmt: skip
     mapping = best_mapping(layer, chip)
-    moved = 2.0 * sum(dram_words(layer, mapping))
-    cycles = processing_cycles(layer, mapping, chip)
-    main, pad = device.main_memory, device.memories["psum_spad"]
-    joule = moved * main.energy_joule_per_byte + einsum.num_macs * (
-        array.energy_joule_per_mac + 8 * pad.energy_joule_per_byte
-    )
+    moved, buffered = 2.0 * float(sum(dram_words(layer, mapping))), 2.0 * float(glb_words(layer, mapping))
+    cycles = float(processing_cycles(layer, mapping, chip))
+    main, glb, pad = device.main_memory, device.memories["glb"], device.memories["psum_spad"]
+    joule = moved * main.energy_joule_per_byte + buffered * glb.energy_joule_per_byte
+    joule += einsum.num_macs * (array.energy_joule_per_mac + 8 * pad.energy_joule_per_byte)
     memory_cycles = moved / main.bandwidth_bytes_per_s * array.clock_hz
+    traffic = {**dict.fromkeys(device.memories, 0.0), main.name: moved, glb.name: buffered}
     return Priced(
-        cycles=cycles, memory_cycles=float(memory_cycles), energy_joule=float(joule),
-        traffic_bytes=FrozenMap({**dict.fromkeys(device.memories, 0.0), main.name: moved}),
+        cycles=cycles, memory_cycles=float(memory_cycles), energy_joule=float(joule), traffic_bytes=FrozenMap(traffic),
         utilisation=einsum.num_macs / (cycles * chip.rows * chip.cols), macs=einsum.num_macs,
     )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Predicts tables of kind eyeriss: convolutions of AlexNet and VGG-16 on the fabricated chip, layer by layer.
 
 Columns: network (alexnet_b4: AlexNet, batch 4), layer, processing_latency_ms, active_pes, ifmap_zeros_pct,
-dram_access_MB. Inputs and outputs cross the DRAM compressed, by the zeros of the table: those of a layer's output are
-those of the next row's input, or its own in the last row. Rows named Total sum the layers above them; their active PEs
-are the mean over time. Every tier is the same.
+glb_access_MB, dram_access_MB. Inputs and outputs cross the DRAM compressed, by the zeros of the table: those of a
+layer's output are those of the next row's input, or its own in the last row. Rows named Total sum the layers above
+them; their active PEs are the mean over time. Every tier is the same.
 """
 
 import re
@@ -18,6 +18,7 @@ from aisys.cost.loop_nest.row_stationary import (
     RowStationary,
     best_mapping,
     dram_words,
+    glb_words,
     processing_cycles,
     run_length_ratio,
 )  # fmt: skip
@@ -48,7 +49,7 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
     chip = Chip.of(array)
     zeros = table.numbers("ifmap_zeros_pct", above=-1) / 100
     names = list(zip(table.texts("network").tolist(), table.texts("layer").tolist(), strict=True))
-    cycles, moved, pes = (np.full(len(table), np.nan) for _ in range(3))
+    cycles, moved, buffered, pes = (np.full(len(table), np.nan) for _ in range(4))
     skipped: list[tuple[int, str]] = []
     for row, (network, name) in enumerate(names):
         if name.lower() == TOTAL:
@@ -62,9 +63,11 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
         is_last = row + 1 == len(names) or names[row + 1][0] != network or names[row + 1][1].lower() == TOTAL
         cycles[row] = processing_cycles(layer, mapping, chip)
         moved[row] = _dram_bytes(layer, mapping, float(zeros[row]), float(zeros[row if is_last else row + 1]))
+        buffered[row] = WORD_BYTES * glb_words(layer, mapping)
         pes[row] = mapping.active_pes(layer)
-    _add_totals(names, cycles, moved, pes, skipped)
+    _add_totals(names, cycles, (moved, buffered), pes, skipped)
     found = {
+        "glb_access_MB": buffered / MEGA,
         "dram_access_MB": moved / MEGA,
         "active_pes": pes,
     }
@@ -80,8 +83,9 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
 
 
 def _add_totals(
-    names: list[tuple[str, str]], cycles: Floats, moved: Floats, pes: Floats, skipped: list[tuple[int, str]]
-) -> None:
+    names: list[tuple[str, str]], cycles: Floats, moved: tuple[Floats, Floats], pes: Floats,
+    skipped: list[tuple[int, str]],
+) -> None:  # fmt: skip
     """Fills the rows named Total from the layers of their network."""
     for row, (network, name) in enumerate(names):
         if name.lower() != TOTAL:
@@ -90,7 +94,8 @@ def _add_totals(
         if not parts:
             skipped.append((row, "a total without layers"))
             continue
-        cycles[row], moved[row] = cycles[parts].sum(), moved[parts].sum()
+        for summed in (cycles, *moved):
+            summed[row] = summed[parts].sum()
         pes[row] = np.round((pes[parts] * cycles[parts]).sum() / cycles[row])
 
 
@@ -119,4 +124,5 @@ def _layer(network: str, name: str) -> ConvLayer:
 
 def _dram_bytes(layer: ConvLayer, mapping: RowStationary, zeros_in: float, zeros_out: float) -> float:
     ifmap, filters, ofmap = dram_words(layer, mapping)
-    return WORD_BYTES * (ifmap * run_length_ratio(zeros_in) + filters + ofmap * run_length_ratio(zeros_out))
+    words = ifmap * run_length_ratio(zeros_in) + filters + ofmap * run_length_ratio(zeros_out)
+    return WORD_BYTES * float(words)

@@ -5,10 +5,11 @@ with one input row. Sets lie side by side and one above the other in the array; 
 runs `r` sets on different input channels and `t` on different filters, each PE on `p` filters and `q` channels, for
 `n` images; the global buffer holds the partial sums of `m` filters while the passes go through all input channels.
 
-The mapping has the least DRAM traffic (uncompressed) among those that fit the scratchpads and whole banks of the
-global buffer, and keep nine tenths of the PEs busy that the filter's height allows; ties go to the least traffic of
-the global buffer. Source: Chen, Krishna, Emer, Sze 2017 (JSSC 52(1)), sections III and IV; the share of busy PEs is
-assumed.
+Blocks of filters divide the filters; channels need not divide. The mapping has the least DRAM traffic (uncompressed)
+among those that fit the scratchpads and whole banks of the global buffer, and keep nine tenths of the PEs busy that
+the filter's height allows, or as near to that as fits; ties go to the least traffic of the global buffer, which then
+is AlexNet's measured one to the printed digit. Source: Chen, Krishna, Emer, Sze 2017 (JSSC 52(1)), sections III and
+IV; the share of busy PEs is assumed.
 
 A pass begins when its filters and the first window of inputs are in the scratchpads, and then takes as long as the
 longest of its computation and its transfers over the three networks. Not modelled: DRAM latency (the processing
@@ -17,15 +18,20 @@ latency of the paper leaves it out) and gating, which saves energy but no time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
-from math import ceil
+from math import prod
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aisys.errors import BadInput
 from aisys.machine import SpatialArray
 
 LEAST_BUSY = 0.9
 WORD_BYTES = 2
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +83,16 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowStationary:
-    """One mapping, in the letters of the paper (see the module)."""
+    """One mapping, in the letters of the paper (see the module), or many of one e, r and t.
 
-    m: int
-    n: int
+    m, n, p, q: arrays [mapping], or [] for one.
+    """
+
+    m: Ints
+    n: Ints
+    p: Ints
+    q: Ints
     e: int
-    p: int
-    q: int
     r: int
     t: int
 
@@ -93,58 +102,63 @@ class RowStationary:
 
 
 def best_mapping(layer: ConvLayer, chip: Chip) -> RowStationary:
-    """The mapping of a layer. Raises BadInput for a filter that is higher than the array or wider than a scratchpad."""
+    """The mapping of a layer. Raises BadInput for a filter that is higher than the array or wider than a scratchpad,
+    and for an output of which one row does not fit the banks."""
     if layer.kernel > min(chip.rows, chip.ifmap_words):
         least = min(chip.rows, chip.ifmap_words)
         raise BadInput(f"a filter of {layer.kernel} rows does not fit the array; at most {least} rows fit")
-    shapes = [(e, _num_sets(layer, chip, e)) for e in range(1, layer.out_height + 1)]
-    wanted = LEAST_BUSY * max(e * sets for e, sets in shapes)
-    busy = [(e, sets) for e, sets in shapes if sets and e * sets >= wanted]
-    found = [one for e, sets in busy for one in _mappings(layer, chip, (e, sets), wanted)]
-    if not found:
-        raise BadInput(
-            f"no row-stationary mapping of {layer.out_height} x {layer.out_height} outputs fits {chip.num_banks} banks "
-            f"of {chip.bank_bytes} bytes; cut the output into narrower maps"
-        )
-    return min(found, key=lambda one: (sum(dram_words(layer, one)), glb_words(layer, one), -one.e))
+    shapes = _shapes(layer, chip)
+    wanted = LEAST_BUSY * max(e * r * t for e, r, t in shapes)
+    while wanted >= LEAST_BUSY:
+        busy = [best for shape in shapes if prod(shape) >= wanted for best in _best_of_shape(layer, chip, shape)]
+        if busy:
+            return min(busy, key=lambda one: (sum(dram_words(layer, one)), glb_words(layer, one), -one.e))
+        wanted *= LEAST_BUSY
+    raise BadInput(
+        f"no row-stationary mapping of {layer.out_height} x {layer.out_height} outputs fits {chip.num_banks} banks "
+        f"of {chip.bank_bytes} bytes; cut the output into narrower maps"
+    )
 
 
-def _num_sets(layer: ConvLayer, chip: Chip, e: int) -> int:
-    """PE sets of width `e` that the array holds; a set wider than the array is folded."""
-    stacks = chip.rows // layer.kernel
-    return stacks // -(-e // chip.cols) if e > chip.cols else stacks * (chip.cols // e)
+def _shapes(layer: ConvLayer, chip: Chip) -> list[tuple[int, int, int]]:
+    """Every (e, r, t) that the array holds. A set wider than the array is folded; sets of one filter stand one above
+    the other, for partial sums pass between neighbours of a column only."""
+    found = []
+    for e in range(1, layer.out_height + 1):
+        stacked, beside = chip.rows // layer.kernel // -(-e // chip.cols), max(1, chip.cols // e)
+        for r in range(1, min(stacked, layer.in_channels) + 1):
+            found += [(e, r, t) for t in range(1, min(stacked // r * beside, layer.out_channels) + 1)]
+    return found
 
 
-def _mappings(layer: ConvLayer, chip: Chip, shape: tuple[int, int], least: float) -> Iterator[RowStationary]:
-    """Every mapping of (width, number of sets) whose numbers divide the layer's and that fits the chip."""
-    e, sets = shape
-    splits = [(r, t) for r, t in product(range(1, sets + 1), repeat=2) if r * t <= sets and e * r * t >= least]
-    channels = [(q, r, t) for r, t in splits for q in range(1, chip.ifmap_words // layer.kernel + 1)]
-    for q, r, t in channels:
-        most = min(chip.psum_words, chip.filter_words // (q * layer.kernel))
-        for p in range(1, most + 1):
-            if layer.in_channels % (q * r) == 0 and layer.out_channels % (p * t) == 0:
-                yield from _blocks(layer, chip, (e, p, q, r, t))
+def _best_of_shape(layer: ConvLayer, chip: Chip, shape: tuple[int, int, int]) -> Iterator[RowStationary]:
+    """The mapping of one shape with the least traffic, if any fits: all p, q and n at once, and the largest m."""
+    e, r, t = shape
+    each = np.meshgrid(
+        np.arange(1, min(chip.psum_words, -(-layer.out_channels // t)) + 1),
+        np.arange(1, min(chip.ifmap_words // layer.kernel, -(-layer.in_channels // r)) + 1),
+        np.arange(1, layer.batch + 1),
+    )  # fmt: skip
+    p, q, n = (axis.ravel() for axis in each)
+    banks = chip.num_banks - _banks(n * q * r * _in_rows(layer, e) * layer.in_height, chip)
+    sums = banks * (chip.bank_bytes // WORD_BYTES) // (n * e * layer.out_height)
+    m = _largest_block(layer.out_channels, p * t, np.where(banks > 0, sums, 0))
+    fits = (p * q * layer.kernel <= chip.filter_words) & (m > 0)
+    if not fits.any():
+        return
+    many = RowStationary(m=m[fits], n=n[fits], e=e, p=p[fits], q=q[fits], r=r, t=t)
+    best = np.lexsort((glb_words(layer, many), np.sum(dram_words(layer, many), axis=0)))[0]
+    yield RowStationary(e=e, r=r, t=t, **{name: np.asarray(getattr(many, name)[best]) for name in ("m", "n", "p", "q")})
 
 
-def _blocks(layer: ConvLayer, chip: Chip, inner: tuple[int, int, int, int, int]) -> Iterator[RowStationary]:
-    """The largest block of filters for each number of images that the banks hold."""
-    e, p, q, r, t = inner
-    rows = _in_rows(layer, e)
-    for n in _divisors(layer.batch):
-        ifmap = _banks(n * q * r * rows * layer.in_height, chip)
-        for m in reversed(_divisors(layer.out_channels)):
-            if m % (p * t) == 0 and ifmap + _banks(m * n * e * layer.out_height, chip) <= chip.num_banks:
-                yield RowStationary(m=m, n=n, e=e, p=p, q=q, r=r, t=t)
-                break
+def _largest_block(whole: int, of: Ints, most: Ints) -> Ints:
+    """The largest divisor of `whole` that is a multiple of `of` and at most `most`; 0 where there is none."""
+    blocks = np.array([d for d in range(1, whole + 1) if whole % d == 0])[:, None]
+    return np.asarray(np.where((blocks % of == 0) & (blocks <= most), blocks, 0).max(axis=0))
 
 
-def _banks(words: int, chip: Chip) -> int:
+def _banks(words: Ints, chip: Chip) -> Ints:
     return -(-words * WORD_BYTES // chip.bank_bytes)
-
-
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def _in_rows(layer: ConvLayer, e: int) -> int:
@@ -158,43 +172,55 @@ def _strips(layer: ConvLayer, mapping: RowStationary) -> list[tuple[int, int]]:
     return [(mapping.e, full)] * (full > 0) + [(rest, 1)] * (rest > 0)
 
 
-def dram_words(layer: ConvLayer, mapping: RowStationary) -> tuple[float, float, float]:
+def dram_words(layer: ConvLayer, mapping: RowStationary) -> tuple[Floats, Floats, Floats]:
     """Words of inputs, filters and outputs that cross the DRAM, uncompressed.
 
     Inputs come once per block of filters, with the rows that neighbouring strips share; filters once per strip and
     block of images; outputs leave once.
     """
     strips = _strips(layer, mapping)
+    num_strips = sum(count for _, count in strips)
+    blocks, batches = layer.out_channels // mapping.m, -(-layer.batch // mapping.n)
+    filters = layer.groups * layer.out_channels * layer.in_channels * layer.kernel**2 * num_strips * batches
+    ofmap = layer.batch * layer.groups * layer.out_channels * layer.out_height**2
+    ifmap = _ifmap_words(layer, strips) * blocks
+    return np.asarray(ifmap, float), np.asarray(filters, float), np.full(blocks.shape, float(ofmap))
+
+
+def glb_words(layer: ConvLayer, mapping: RowStationary) -> Floats:
+    """Words that the global buffer reads and writes: inputs of each pass, and partial sums that each pass reads and
+    writes, of which the last go to the DRAM."""
+    filter_passes, channel_passes = _passes(layer, mapping)
+    inputs = _ifmap_words(layer, _strips(layer, mapping)) * filter_passes
+    return inputs + 2 * dram_words(layer, mapping)[2] * channel_passes
+
+
+def _ifmap_words(layer: ConvLayer, strips: list[tuple[int, int]]) -> int:
+    """All inputs, with the rows that neighbouring strips share as often as they are shared."""
     rows = sum(count * _in_rows(layer, e) for e, count in strips)
-    channels = layer.batch * layer.groups * layer.in_channels
-    ifmap = channels * rows * layer.in_height * (layer.out_channels / mapping.m)
-    filters = layer.groups * layer.out_channels * layer.in_channels * layer.kernel**2
-    filters *= sum(count for _, count in strips) * (layer.batch // mapping.n)
-    return ifmap, filters, layer.batch * layer.groups * layer.out_channels * layer.out_height**2
+    return layer.batch * layer.groups * layer.in_channels * rows * layer.in_height
 
 
-def glb_words(layer: ConvLayer, mapping: RowStationary) -> float:
-    """Words that the global buffer reads and writes for the array: inputs of each pass, partial sums in and out."""
-    ifmap, _, ofmap = dram_words(layer, mapping)
-    passes_of_channels = layer.in_channels / (mapping.q * mapping.r)
-    return ifmap * mapping.m / (mapping.p * mapping.t) + ofmap * (2 * passes_of_channels - 1)
+def _passes(layer: ConvLayer, mapping: RowStationary) -> tuple[Ints, Ints]:
+    """Passes of one group over all filters, and over all input channels of a filter; the last may be part empty."""
+    return layer.out_channels // (mapping.p * mapping.t), -(-layer.in_channels // (mapping.q * mapping.r))
 
 
-def processing_cycles(layer: ConvLayer, mapping: RowStationary, chip: Chip) -> float:
+def processing_cycles(layer: ConvLayer, mapping: RowStationary, chip: Chip) -> Floats:
     """Cycles of all passes, without the DRAM."""
     k = layer.kernel
-    filters = mapping.p * mapping.t * mapping.q * mapping.r * k * k / chip.filter_words_per_cycle
-    compute = mapping.n * mapping.p * mapping.q * k * layer.out_height
     channels = mapping.q * mapping.r
-    cycles = 0.0
+    filters = mapping.p * mapping.t * channels * k * k / chip.filter_words_per_cycle
+    compute = mapping.n * mapping.p * mapping.q * k * layer.out_height
+    cycles = np.zeros(mapping.m.shape)
     for e, count in _strips(layer, mapping):
         rows = _in_rows(layer, e)
         window = channels * rows * k / chip.ifmap_words_per_cycle
         inputs = mapping.n * channels * rows * layer.in_height / chip.ifmap_words_per_cycle
         sums = mapping.n * mapping.p * mapping.t * e * layer.out_height / chip.psum_words_per_cycle
-        cycles += count * (filters + window + max(compute, inputs, sums))
-    passes = layer.groups * layer.out_channels // (mapping.p * mapping.t) * (layer.in_channels // channels)
-    return cycles * passes * ceil(layer.batch / mapping.n)
+        cycles += count * (filters + window + np.maximum(compute, np.maximum(inputs, sums)))
+    filter_passes, channel_passes = _passes(layer, mapping)
+    return np.asarray(cycles * layer.groups * filter_passes * channel_passes * -(-layer.batch // mapping.n))
 
 
 def run_length_ratio(zeros: float) -> float:
