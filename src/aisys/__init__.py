@@ -14,6 +14,7 @@ _HOME = {
     "Device": "aisys.machine", "Sourced": "aisys.units", "read": "aisys.workload", "device": "aisys.machine",
     "list_devices": "aisys.machine", "list_machines": "aisys.machine", "list_workloads": "aisys.workload",
     "list_techniques": "aisys.plugins", "evaluate": "aisys.search", "evaluate_many": "aisys.search",
+    "ForwardPass": "aisys.search",
 }  # fmt: skip
 """Public names and the modules that they come from; classes of techniques are found by the stem of their file."""
 

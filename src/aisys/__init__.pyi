@@ -15,6 +15,7 @@ from aisys.plugins import technique as technique
 from aisys.report import Frontier as Frontier
 from aisys.report import Measurement as Measurement
 from aisys.report import Report as Report
+from aisys.search import ForwardPass as ForwardPass
 from aisys.search import evaluate as evaluate
 from aisys.search import evaluate_many as evaluate_many
 from aisys.search import search as search
@@ -23,6 +24,7 @@ from aisys.technique.data_parallel import DataParallel as DataParallel
 from aisys.technique.eager_attention import EagerAttention as EagerAttention
 from aisys.technique.eager_loss import EagerLoss as EagerLoss
 from aisys.technique.expert_parallel import ExpertParallel as ExpertParallel
+from aisys.technique.integer_only import IntegerOnly as IntegerOnly
 from aisys.technique.kernel_fusion import KernelFusion as KernelFusion
 from aisys.technique.number_format import NumberFormat as NumberFormat
 from aisys.technique.optimizer_offload import OptimizerOffload as OptimizerOffload

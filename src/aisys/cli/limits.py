@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from aisys.errors import BadInput, unknown_name
 
 NAMES: Mapping[str, str] = {
-    "tpot": "tpot_s", "ttft": "ttft_s", "time": "time_s", "step": "time_s",
+    "tpot": "tpot_s", "ttft": "ttft_s", "time": "time_s", "step": "time_s", "latency": "latency_s",
 }  # fmt: skip
 """What may be limited, and the result that it is."""
 
-OF_GOAL: Mapping[str, tuple[str, ...]] = {"train": ("time_s",), "infer": ("tpot_s", "ttft_s")}
+OF_GOAL: Mapping[str, tuple[str, ...]] = {"train": ("time_s",), "infer": ("tpot_s", "ttft_s", "latency_s")}
 """The results that may be limited for each goal."""
 
 _PREFIXES = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3}

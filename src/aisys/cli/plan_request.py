@@ -11,7 +11,7 @@ from aisys.machine import machine
 from aisys.plan.launch import Launch
 from aisys.plan.space import workload_shape
 from aisys.report import Frontier
-from aisys.search import Method, Serving, Watch, search
+from aisys.search import ForwardPass, Method, Serving, Watch, search
 from aisys.search.advise import Advice, advise
 from aisys.search.fewest import fewest_devices
 from aisys.workload import read
@@ -19,8 +19,12 @@ from aisys.workload import read
 GOALS = ("train", "infer")
 PRECISIONS = ("bf16", "fp16", "fp8", "int8", "int4", "nvfp4", "mxfp4")
 WEIGHTS_ONLY = ("int4", "mxfp4")
+SIXTEEN_BIT = ("bf16", "fp16")
 SEQUENCES_PER_DEVICE, MOST_SEQUENCES = 16, 1024
 """The global batch of a training step where none is given: so many sequences per device, up to a total."""
+
+IMAGES_PER_DEVICE = 64
+"""Images classified together where no batch is given."""
 
 LEAST_SERVED = 8
 """Sequences served together where no batch is given: one per device, and at least so many."""
@@ -33,8 +37,8 @@ MOST = {"batch": 2**17, "tokens": 2**24, "context": 2**24, "devices": 2**24, "to
 class Request:
     """The options of `aisys plan` that decide the answer; None and "" take the usual value.
 
-    batch: sequences of one training step, or sequences served together. tokens: of a training sequence, or of a
-    prompt. context: tokens kept when a decode step runs. limits: results and what they may be at most.
+    batch: sequences of one training step, or sequences or images served together. tokens: of a training sequence, or
+    of a prompt. context: tokens kept when a decode step runs. limits: results and what they may be at most.
     """
 
     workload: str
@@ -87,7 +91,7 @@ def advice(request: Request, launch: Launch) -> Advice:
     """The training that `launch` describes, beside the best plan of `request`. Raises BadInput where it cannot be."""
     on = machine(request.machine, num_devices=request.devices or launch.shape.get("num_devices"))
     work = workload(request, on.num_devices)
-    if request.goal != "train" or isinstance(work, Serving):
+    if request.goal != "train" or not isinstance(work, Graph):
         raise BadInput("--from reads the arguments of a training; use it with --for train")
     plan = launch.plan(num_devices=on.num_devices, global_batch=workload_shape(work).batch)
     return advise(work, on, plan, techniques=techniques(request), method=request.method)
@@ -104,8 +108,14 @@ def with_launch(request: Request, launch: Launch) -> Request:
     )  # fmt: skip
 
 
-def workload(request: Request, num_devices: int) -> Graph | Serving:
-    """The graph of the global batch, or that of the prompts with that of one decode step."""
+def workload(request: Request, num_devices: int) -> Graph | Serving | ForwardPass:
+    """The graph of the global batch, that of the prompts with that of one decode step, or that of a batch of images."""
+    if has_images(request.workload):
+        if request.goal == "train":
+            raise BadInput(f"{request.workload} takes images, whose training is not planned; use --for infer")
+        if request.tokens or request.context:
+            raise BadInput(f"{request.workload} takes images; leave out --tokens and --context")
+        return ForwardPass(read(request.workload, batch=request.batch or IMAGES_PER_DEVICE * num_devices))
     if request.goal == "train":
         per_device = max(1, min(SEQUENCES_PER_DEVICE, MOST_SEQUENCES // num_devices))
         return read(request.workload, batch=request.batch or num_devices * per_device, tokens=request.tokens)
@@ -126,13 +136,33 @@ def techniques(request: Request) -> tuple[Any, ...]:
 
         formats = (NumberFormat(precision=request.precision),) if request.precision else ()
         return (*request.techniques, TrainingStep(), *formats)
+    if has_images(request.workload):
+        return (*request.techniques, *_image_formats(request.precision))
     return (*request.techniques, *_serving_formats(request.precision))
+
+
+def has_images(workload: str) -> bool:
+    """Whether the workload takes images and no tokens."""
+    blocks = read(workload).blocks
+    return not any("token" in tensor.axes for block in blocks for tensor in block.tensors.values())
+
+
+def _image_formats(precision: str) -> tuple[Any, ...]:
+    """Every layer in int8, or 16-bit tensors in another 16-bit format."""
+    from aisys.technique.integer_only import IntegerOnly
+    from aisys.technique.number_format import NumberFormat
+
+    if precision not in ("", "int8", *SIXTEEN_BIT):
+        raise BadInput(f"--precision {precision} is for language models; image networks run in bf16, fp16 or int8")
+    if precision == "int8":
+        return (IntegerOnly(),)
+    return (NumberFormat(precision=precision),) if precision else ()
 
 
 def _serving_formats(precision: str) -> tuple[Any, ...]:
     """Both operands of layer matmuls in an 8- or 4-bit format, or the weights alone."""
     from aisys.technique.serving_format import ServingFormat
 
-    if precision in ("", "bf16", "fp16"):
+    if precision in ("", *SIXTEEN_BIT):
         return ()
     return (ServingFormat(weights=precision, activations="" if precision in WEIGHTS_ONLY else precision),)

@@ -88,7 +88,9 @@ def spread_over_experts(block: Block) -> frozenset[str]:
 
 
 def local_extents(block: Block, degrees: Degrees) -> dict[str, int]:
-    """Axis to the extent on one device, outside the sequence-parallel regions; of experts, those of one rank."""
+    """Every axis that may be spread to its extent on one device, outside the sequence-parallel regions; of experts,
+    those of one rank. Other axes stay as they are, and may differ from tensor to tensor, as sides of images do.
+    """
     extents: dict[str, int] = {}
     for op in block.ops:
         extents.update(op.space)
@@ -106,7 +108,7 @@ def local_extents(block: Block, degrees: Degrees) -> dict[str, int]:
         out["token"] //= degrees.context
     if "batch" in out:
         out["batch"] = degrees.micro_batch
-    return out
+    return {axis: out[axis] for axis in (*TENSOR_AXES, "expert", "token", "batch") if axis in out}
 
 
 def _split(block: Block, axis: str, extent: int, ways: int, what: str = "tensor parallelism") -> int:
@@ -340,14 +342,14 @@ class _Sharder:
         return {**self.extents, "token": self.extents["token"] // self.degrees.tensor}
 
     def _local(self, op: Op, extents: dict[str, int]) -> Op:
-        space = {axis: extents[axis] for axis in op.space}
+        space = {axis: extents.get(axis, own) for axis, own in op.space.items()}
         if "expert" in space and self.experts.isdisjoint((*op.reads, *op.writes)):
             space["expert"] = op.space["expert"]
         return replace(op, space=FrozenMap(space))
 
     def _elements_of(self, tensor: Tensor, extents: dict[str, int]) -> int:
         everywhere = {"expert"} if tensor.name not in self.experts else set()
-        return prod(extent if axis in everywhere else extents[axis] for axis, extent in tensor.axes.items())
+        return prod(own if axis in everywhere else extents.get(axis, own) for axis, own in tensor.axes.items())
 
     def _bytes_of(self, tensor: Tensor, extents: dict[str, int]) -> float:
         return self._elements_of(tensor, extents) * tensor.dtype.bytes_per_element

@@ -77,7 +77,8 @@ def workload_shape(graph: Graph) -> WorkloadShape:
     for axis in ("batch", "token"):
         if axis not in extents:
             raise CannotApply(
-                f"graph {graph.name!r} has no axis {axis!r}; plans are made for batches of token sequences"
+                f"graph {graph.name!r} has no axis {axis!r}; training and serving are planned for batches of token "
+                "sequences, and image networks --for infer"
             )
     has_scores = any({"token", "key"} <= set(t.axes) for b in graph.blocks for t in b.tensors.values())
     return WorkloadShape(
@@ -117,6 +118,7 @@ def training_plans(space: PlanSpace, machine: Machine, shape: WorkloadShape) -> 
             (micro_batch,), (num_microbatches,),
             space.values("sharding", ("zero1", "zero3") if may_gather else ("zero1",)),
             allowed["recompute"], allowed["precision"], allowed["schedule"], allowed["offload_optimizer"],
+            space.values("hardware", ("shared",)),
         )  # fmt: skip
         rows += [(tensor, pipeline, data, context, expert, *rest_of) for rest_of in product(*others)]
     columns = zip(*rows, strict=True) if rows else [[] for _ in FIELDS]

@@ -18,6 +18,8 @@ RECOMPUTES = ("none", "selective", "op", "full")
 PRECISIONS = ("bf16", "fp16", "fp8", "fp8_block", "int8", "nvfp4")
 """What matmuls of layers multiply in; the last three only to serve."""
 SCHEDULES = ("1f1b", "gpipe")
+HARDWARES = ("shared", "staged")
+"""shared: ops run one after another on the device. staged: on an FPGA each layer has a stage of hardware of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class Plan:
 
     tensor, pipeline, data, context: degrees; their product is the number of devices. expert: share of `data`
     over which experts are spread. interleave: layer chunks per device (virtual pipeline stages). micro_batch:
-    sequences of one microbatch on one replica. sharding: which model state is spread over `data` (ZeRO 0 to 3).
+    sequences or images of one microbatch on one replica. sharding: which model state is spread over `data` (ZeRO 0 to
+    3). hardware: what layers run on, on a device whose hardware is a choice.
     """
 
     tensor: int = 1
@@ -43,6 +46,7 @@ class Plan:
     precision: str = "bf16"
     schedule: str = "1f1b"
     offload_optimizer: bool = False
+    hardware: str = "shared"
 
     def __post_init__(self) -> None:
         for name in COUNTS:
@@ -60,7 +64,7 @@ class Plan:
 
     @property
     def global_batch(self) -> int:
-        """Sequences of one step over all replicas."""
+        """Sequences or images of one step over all replicas."""
         return self.micro_batch * self.num_microbatches * self.data
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "recompute": RECOMPUTES,
     "precision": PRECISIONS,
     "schedule": SCHEDULES,
+    "hardware": HARDWARES,
 }
 
 

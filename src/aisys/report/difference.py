@@ -41,7 +41,7 @@ class Difference:
     def sentence(self) -> str:
         """The difference and its largest cause, in one sentence."""
         a, b = self.a.time_s, self.b.time_s
-        unit = unit_of_time(self.a.goal)
+        unit = unit_of_time(self.a)
         if abs(b - a) <= SMALL * max(a, b):
             return f"Both take {seconds(a)} per {unit}."
         word = "less" if b < a else "more"

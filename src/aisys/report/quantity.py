@@ -49,11 +49,13 @@ def seconds(value: float) -> str:
 
 
 def gigabytes(value: float) -> str:
-    """Bytes as GB (10^9).
+    """Bytes as GB (10^9), less than 0.01 of them with a smaller prefix.
 
-    >>> gigabytes(68.7e9)
-    '68.7 GB'
+    >>> gigabytes(68.7e9), gigabytes(276480)
+    ('68.7 GB', '276 kB')
     """
+    if 0 < abs(value) < 1e7:
+        return scaled(value, "B")
     return f"{number(value / 1e9)} GB" if isfinite(value) else "-"
 
 
@@ -67,11 +69,13 @@ def percent(share: float, digits: int = 3) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """An interval of times with one unit where both ends share it.
+    """An interval of times with one unit where both ends share it; "none" where no measurement gave one.
 
-    >>> interval(1.7, 1.98), interval(0.9, 1.2)
-    ('1.70 - 1.98 s', '900 ms - 1.20 s')
+    >>> interval(1.7, 1.98), interval(0.9, 1.2), interval(float("nan"), float("nan"))
+    ('1.70 - 1.98 s', '900 ms - 1.20 s', 'none')
     """
+    if not (isfinite(low) and isfinite(high)):
+        return "none"
     first, last = seconds(low), seconds(high)
     if first.rsplit(" ", 1)[-1] == last.rsplit(" ", 1)[-1]:
         first = first.rsplit(" ", 1)[0]

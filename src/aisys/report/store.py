@@ -105,7 +105,7 @@ def _report(state: Mapping[str, Any], shared: Mapping[str, str]) -> Report:
     values: dict[str, Any] = {
         **shared, **{name: _number(state[name], inf) for name in _NUMBERS},
         **{name: FrozenMap({str(k): _number(v, nan) for k, v in state[name].items()}) for name in _MAPS},
-        **{name: str(state[name]) for name in ("bound", "tier", "reason")},
+        **{name: str(state[name]) for name in ("bound", "tier", "reason")}, "unit": str(state.get("unit", "token")),
     }  # fmt: skip
     return Report(
         **values, low_s=low, high_s=high, plan=Plan(**state["plan"]),

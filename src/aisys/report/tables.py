@@ -10,7 +10,7 @@ from aisys.report.words import SHARDING, degrees, joule_per_million, unit_of_tim
 
 _PLAN = (
     "tensor", "pipeline", "data", "context", "expert", "sequence_parallel", "interleave", "micro_batch",
-    "num_microbatches", "sharding", "recompute", "precision", "schedule", "offload_optimizer",
+    "num_microbatches", "sharding", "recompute", "precision", "schedule", "offload_optimizer", "hardware",
 )  # fmt: skip
 _FIGURES = (
     "time_s", "low_s", "high_s", "throughput_per_s", "energy_joule", "peak_memory_bytes", "capacity_bytes",
@@ -59,19 +59,20 @@ _LATEX: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("l", "precision", lambda r: r.plan.precision),
     ("r", "time", lambda r: seconds(r.time_s)),
     ("r", r"90\,\% interval", lambda r: interval(r.low_s, r.high_s).replace(" - ", "--")),
-    ("r", "tokens/s", lambda r: number(r.throughput_per_s)),
+    ("r", "{unit}s/s", lambda r: number(r.throughput_per_s)),
     ("r", "MFU", lambda r: percent(r.metrics.get("mfu", float("nan")))),
     ("r", "memory", lambda r: gigabytes(r.peak_memory_bytes)),
-    ("r", "energy/Mtoken", lambda r: scaled(joule_per_million(r), "J")),
-    ("r", "USD/Mtoken", lambda r: number(r.usd_per_million)),
+    ("r", "energy/M{unit}", lambda r: scaled(joule_per_million(r), "J")),
+    ("r", "USD/M{unit}", lambda r: number(r.usd_per_million)),
 )
 
 
 def plans_latex(frontier: Frontier) -> str:
     """A booktabs table of the plans, best first."""
     rows = ["    " + " & ".join(_tex(cell(report)) for _, _, cell in _LATEX) + r" \\" for report in frontier.reports]
-    head = " & ".join(title for _, title, _ in _LATEX)
-    caption = f"{frontier.workload} on {frontier.machine}, time per {unit_of_time(frontier.goal)}"
+    unit = frontier.reports[0].unit
+    head = " & ".join(title.replace("{unit}", unit) for _, title, _ in _LATEX)
+    caption = f"{frontier.workload} on {frontier.machine}, time per {unit_of_time(frontier.reports[0])}"
     lines = [
         r"% needs \usepackage{booktabs}", r"\begin{table}", rf"  \caption{{{_tex(caption)}}}",
         rf"  \begin{{tabular}}{{{''.join(side for side, _, _ in _LATEX)}}}", r"    \toprule", rf"    {head} \\",

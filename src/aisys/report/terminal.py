@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 60
 FULL_WIDTH = 118
-_DROPPED_FIRST = ("energy/Mtok", "MFU", "USD/Mtok")
-"""Columns that a narrow terminal goes without, first to last."""
 
 
 def renderables(frontier: Frontier, *, num_plans: int = 10, width: int = FULL_WIDTH) -> "list[RenderableType]":
@@ -23,7 +21,7 @@ def renderables(frontier: Frontier, *, num_plans: int = 10, width: int = FULL_WI
 
     out: list[RenderableType] = [Text(summary(frontier), style="bold"), ""]
     if frontier.reports:
-        out += [plan_table(frontier.reports[:num_plans], frontier.goal, width), ""]
+        out += [plan_table(frontier.reports[:num_plans], width), ""]
         out += _where_time_goes(frontier.reports[0], width)
     if frontier.binding_constraint:
         text = Text("Binding constraint: ", style="bold")
@@ -31,7 +29,7 @@ def renderables(frontier: Frontier, *, num_plans: int = 10, width: int = FULL_WI
     return out
 
 
-def plan_table(reports: tuple[Report, ...], goal: str, width: int = FULL_WIDTH) -> "Table":
+def plan_table(reports: tuple[Report, ...], width: int = FULL_WIDTH) -> "Table":
     """One row per plan, best first."""
     from rich.table import Table
     from rich.text import Text
@@ -39,15 +37,21 @@ def plan_table(reports: tuple[Report, ...], goal: str, width: int = FULL_WIDTH) 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", style="dim")
     table.add_column("plan", min_width=22)
-    titles = (f"time/{unit_of_time(goal)}", "90 % interval", "tokens/s", "MFU", "memory", "energy/Mtok", "USD/Mtok")
+    first = reports[0]
+    many = {"token": "Mtok"}.get(first.unit, f"M{first.unit}")
+    titles = (
+        f"time/{unit_of_time(first)}", "90 % interval", f"{first.unit}s/s", "MFU", "memory", f"energy/{many}",
+        f"USD/{many}",
+    )  # fmt: skip
     shown = [title for title in titles if title != "MFU" or any("mfu" in r.metrics for r in reports)]
-    for title in _DROPPED_FIRST[: max(0, -(-(FULL_WIDTH - width) // 12))]:
+    dropped_first = (titles[-2], "MFU", titles[-1])
+    for title in dropped_first[: max(0, -(-(FULL_WIDTH - width) // 12))]:
         shown = [other for other in shown if other != title]
     for title in shown:
         table.add_column(title, justify="right", no_wrap=True)
     for place, report in enumerate(reports, start=1):
         cells = dict(zip(titles, _figures(report), strict=True))
-        plan = Text(degrees(report.plan)).append(f"\n{details(report.plan, goal)}", style="dim")
+        plan = Text(degrees(report.plan)).append(f"\n{details(report.plan, report.goal)}", style="dim")
         table.add_row(str(place), plan, *(cells[title] for title in shown))
     return table
 

@@ -46,12 +46,12 @@ class OpLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One plan on one machine. goal: train (one step) or infer (one prefill and one decode step).
+    """One plan on one machine. goal: train (one step) or infer (one prefill and one decode step, or a batch of images).
 
-    time_s: the step (train) or one decode step (infer), with its 90 % interval low_s, high_s. throughput_per_s:
-    tokens per second of the whole machine. energy_joule: per step, all devices used. memory_bytes: part to bytes on
-    the fullest device; capacity_bytes: what it has. usd_per_million: USD per million tokens at the catalogue's price.
-    metrics: further named results (ttft_s, tpot_s, tokens_per_step, mfu, ...). breakdown_s: part to seconds on the
+    time_s: the step (train), one decode step or the batch (infer), with its 90 % interval low_s, high_s. unit: what
+    throughput_per_s counts for the whole machine and usd_per_million prices, token or image. energy_joule: per step,
+    all devices used. memory_bytes: part to bytes on the fullest device; capacity_bytes: what it has. metrics: further
+    named results (ttft_s, tpot_s, latency_s, tokens_per_step, mfu, ...). breakdown_s: part to seconds on the
     busiest device, summing to time_s. bound: the largest part. reason: why it does not fit ("" where it does).
     """
 
@@ -73,6 +73,7 @@ class Report:
     bound: str
     tier: str
     reason: str = ""
+    unit: str = "token"
     quality: Measurement | None = None
     assumptions: tuple[str, ...] = ()
     provenance: tuple[Sourced, ...] = ()
@@ -83,7 +84,7 @@ class Report:
         """The plan's line in `aisys plan --json`."""
         return {
             "plan": self.plan.as_dict(), "time_s": self.time_s, "throughput_per_s": self.throughput_per_s,
-            "energy_joule": self.energy_joule, "peak_memory_bytes": self.peak_memory_bytes,
+            "unit": self.unit, "energy_joule": self.energy_joule, "peak_memory_bytes": self.peak_memory_bytes,
             "usd_per_million": self.usd_per_million, "quality": self.quality, "error": [self.low_s, self.high_s],
             "bound": self.bound, "assumptions": list(self.assumptions), "metrics": dict(self.metrics),
             "breakdown_s": dict(self.breakdown_s), "memory_bytes": dict(self.memory_bytes),

@@ -42,6 +42,8 @@ def details(plan: Plan, goal: str) -> str:
         if plan.pipeline > 1 and plan.schedule != "1f1b":
             words.append(plan.schedule)
     words.append(plan.precision)
+    if plan.hardware == "staged":
+        words.append("a stage of hardware per layer")
     if plan.offload_optimizer:
         words.append("optimizer on the host")
     return ", ".join(words)
@@ -57,7 +59,8 @@ def plan_words(plan: Plan) -> str:
 
 
 def _batch(plan: Plan) -> str:
-    return f"batch {plan.global_batch}"
+    parts = f" in {plan.num_microbatches} parts" if plan.num_microbatches > 1 and plan.hardware == "shared" else ""
+    return f"batch {plan.global_batch}{parts}"
 
 
 def summary(frontier: Frontier) -> str:
@@ -77,17 +80,17 @@ def verb(goal: str) -> str:
     return "train" if goal == "train" else "serve"
 
 
-def unit_of_time(goal: str) -> str:
-    """What `Report.time_s` is the time of."""
-    return "step" if goal == "train" else "token"
+def unit_of_time(report: Report) -> str:
+    """What `report.time_s` is the time of: a step, a token, or a batch of images."""
+    return "step" if report.goal == "train" else {"image": "batch"}.get(report.unit, report.unit)
 
 
 def _takes(report: Report) -> str:
-    span = interval(report.low_s, report.high_s)
-    words = f"takes {seconds(report.time_s)} per {unit_of_time(report.goal)} (90 %: {span})"
+    span = f"90 %: {interval(report.low_s, report.high_s)}" if report.low_s == report.low_s else "never validated"
+    words = f"takes {seconds(report.time_s)} per {unit_of_time(report)} ({span})"
     if report.goal != "train" and "ttft_s" in report.metrics:
         words += f" after {seconds(report.metrics['ttft_s'])} to the first token"
-    words += f", {number(report.throughput_per_s)} tokens/s"
+    words += f", {number(report.throughput_per_s)} {report.unit}s/s"
     if "mfu" in report.metrics:
         words += f" at {percent(report.metrics['mfu'])} of peak"
     share = report.peak_memory_bytes / report.capacity_bytes if report.capacity_bytes else float("nan")
@@ -96,7 +99,7 @@ def _takes(report: Report) -> str:
 
 
 def joule_per_million(report: Report) -> float:
-    """Energy of a million tokens, all devices: that of a step over the tokens of that step."""
+    """Energy of a million tokens or images, all devices: that of a step over what it does."""
     usual = report.throughput_per_s * report.time_s if report.goal == "train" else float(report.plan.global_batch)
     tokens = report.metrics.get("tokens_per_step", usual)
     return report.energy_joule / tokens * 1e6 if tokens else float("nan")

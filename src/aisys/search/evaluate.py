@@ -18,21 +18,22 @@ from aisys.plan.space import training_plans
 from aisys.report import Report
 from aisys.report.quantity import gigabytes
 from aisys.report.words import plan_words
-from aisys.search import serving
+from aisys.search import forward_pass, serving
 from aisys.search.op_lines import op_lines
 from aisys.search.provenance import all_sources, sources
-from aisys.search.question import Method, Question, Serving, ask, shop
+from aisys.search.question import ForwardPass, Method, Question, Serving, ask, shop
 
 ANALYTIC = Method()
 
 
 def evaluate(
-    workload: Graph | Serving, machine: Machine, *, techniques: Sequence[Any] = (), plan: Plan | None = None,
-    method: Method = ANALYTIC,
+    workload: Graph | Serving | ForwardPass, machine: Machine, *, techniques: Sequence[Any] = (),
+    plan: Plan | None = None, method: Method = ANALYTIC,
 ) -> Report:  # fmt: skip
     """Time, energy, memory and price of one plan, with where the time goes.
 
-    workload: a graph whose batch is the global batch, with TrainingStep among the techniques; or a Serving.
+    workload: a graph whose batch is the global batch, with TrainingStep among the techniques; or a Serving,
+    or a ForwardPass.
     plan: without one, the fastest plan that fits among those that the techniques leave.
     Raises CannotApply where the plan cannot be, DoesNotFit where no plan fits.
 
@@ -42,6 +43,8 @@ def evaluate(
     >>> report.goal, report.plan.num_devices
     ('train', 8)
     """
+    if isinstance(workload, ForwardPass):
+        return forward_pass.evaluate(forward_pass.ask(workload, machine, techniques, method), plan)
     question = ask(workload, machine, techniques, method)
     if question.goal == "infer":
         return serving.evaluate(question, plan)

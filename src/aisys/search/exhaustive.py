@@ -15,10 +15,10 @@ from aisys.plan import PlanTable
 from aisys.report import Frontier
 from aisys.report.quantity import gigabytes, percent
 from aisys.report.words import plan_words
-from aisys.search import serving
+from aisys.search import forward_pass, serving
 from aisys.search.evaluate import ANALYTIC, does_not_fit, possible_plans, train_report
 from aisys.search.pareto import pareto
-from aisys.search.question import Method, Question, Serving, ask, shop
+from aisys.search.question import ForwardPass, Method, Question, Serving, ask, shop
 from aisys.search.store import Store
 
 OBJECTIVES = ("time_s", "energy_joule", "peak_memory_bytes")
@@ -37,7 +37,7 @@ QUIET = Watch()
 
 
 def search(
-    workload: Graph | Serving, machine: Machine, *, techniques: Sequence[Any] = (),
+    workload: Graph | Serving | ForwardPass, machine: Machine, *, techniques: Sequence[Any] = (),
     objectives: Sequence[str] = OBJECTIVES[:2], at_most: Mapping[str, float] | None = None, top: int = 10,
     method: Method = ANALYTIC, watch: Watch = QUIET,
 ) -> Frontier:  # fmt: skip
@@ -46,12 +46,16 @@ def search(
     Only the report of the fastest plan has its timeline; `evaluate` gives that of any other.
 
     workload: as in `evaluate`. at_most: limits in seconds by name: time_s of a training step, ttft_s or tpot_s of a
-    Serving. Every plan of the space is evaluated; `watch` shows progress and keeps results for a later run.
+    Serving, latency_s of a ForwardPass. Every plan of the space is evaluated; `watch` shows progress and keeps results
+    for a later run.
     Raises DoesNotFit where no plan fits, with the bytes that are missing and the smallest change that fits.
     """
     for name in objectives:
         if name not in OBJECTIVES:
             raise unknown_name("objective", name, OBJECTIVES)
+    if isinstance(workload, ForwardPass):
+        asked = forward_pass.ask(workload, machine, techniques, method)
+        return forward_pass.search(asked, tuple(objectives), top, at_most or {})
     question = ask(workload, machine, techniques, method)
     limits = _limits(question, at_most or {})
     if question.goal == "infer":

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aisys.cost import cost
+from aisys.cost import Tier, cost
 from aisys.cost.gpu import limit
 from aisys.ir import Kernel, Op, kernels, tables
 from aisys.lower.blocks import PHASES
 from aisys.lower.communication import transfer_times
 from aisys.lower.shares import Setting
+from aisys.machine import Device
 from aisys.plan import Degrees, Plan, Transfer, shard
 from aisys.plan.groups import groups
 from aisys.report import OpLine
@@ -27,7 +28,7 @@ def op_lines(setting: Setting, plan: Plan) -> tuple[OpLine, ...]:
     for block in graph.blocks:
         steps = shard(block, degrees).steps
         found = [k for phase in PHASES for k in _kernels(steps, phase, block.tensors)]
-        lines += _kernel_lines(setting, block.name, repeat[block], found)
+        lines += kernel_lines(block.name, repeat[block], found, setting.fabric.device, setting.tier)
         moved = [s for s in steps if isinstance(s, Transfer)]
         lines += _transfer_lines(setting, plan, block.name, repeat[block], moved)
     return tuple(lines)
@@ -37,9 +38,10 @@ def _kernels(steps: tuple[Op | Transfer, ...], phase: str, tensors: object) -> l
     return kernels([s for s in steps if isinstance(s, Op) and s.phase == phase], tensors)  # type: ignore[arg-type]
 
 
-def _kernel_lines(setting: Setting, block: str, repeat: int, found: list[Kernel]) -> Iterator[OpLine]:
+def kernel_lines(block: str, repeat: int, found: list[Kernel], device: Device, tier: Tier) -> Iterator[OpLine]:
+    """One line per kernel of `found`, which a block repeats so often."""
     for kind, (table, index) in tables([k.row for k in found]).items():
-        priced = cost(table, setting.fabric.device, tier=setting.tier)
+        priced = cost(table, device, tier=tier)
         traffic = np.sum(list(priced.traffic_bytes.values()), axis=0)
         unmasked = limit.work(table).flop if kind == "attention" else np.zeros(len(table))
         for kernel, row in zip((k for k in found if k.row[0] == kind), index, strict=True):

@@ -26,6 +26,13 @@ class Serving:
     decode: Graph
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """A workload that one pass answers, such as an image network; `graph` holds the whole batch."""
+
+    graph: Graph
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """How to estimate: the tier of cost models, and the framework ("" takes the machine's usual one).
@@ -67,19 +74,15 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     where a technique does not fit.
     """
     machine = method.calibrate(machine) if method.calibrate else machine
-    graphs = [workload] if isinstance(workload, Graph) else [workload.prefill, workload.decode]
-    space = PlanSpace()
-    for technique in techniques:
-        verbs = [verb for verb in ("constrain", "apply") if hasattr(technique, verb)]
-        if not verbs:
-            raise BadInput(f"{technique!r} is no technique: it has neither apply nor constrain")
-        if "constrain" in verbs:
-            space = technique.constrain(space)
-        if "apply" in verbs:
-            graphs = [technique.apply(graph) for graph in graphs]
+    graphs, space = applied(
+        [workload] if isinstance(workload, Graph) else [workload.prefill, workload.decode], techniques
+    )
     trains = any(op.phase != "forward" for block in graphs[0].blocks for op in block.ops)
     if not trains and len(graphs) == 1:
-        raise BadInput(f"{graphs[0].name!r} does not train; add TrainingStep(), or give Serving(prefill, decode)")
+        raise BadInput(
+            f"{graphs[0].name!r} does not train; add TrainingStep(), or give Serving(prefill, decode) or, "
+            "for images, ForwardPass(graph)"
+        )
     shapes = [workload_shape(graph) for graph in graphs]
     if len({shape.batch for shape in shapes}) > 1:
         raise BadInput(f"prefill and decode of {graphs[0].name!r} hold different batches; read both with one batch")
@@ -91,6 +94,23 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
         framework=framework(method.framework or usual_framework(machine, goal)), shape=shapes[0],
         decode=graphs[1] if len(graphs) > 1 else None,
     )  # fmt: skip
+
+
+def applied(graphs: Sequence[Graph], techniques: Sequence[Any]) -> tuple[list[Graph], PlanSpace]:
+    """The graphs with the techniques applied in order, and the plan space that these leave.
+
+    Raises BadInput for an object that is no technique, CannotApply where one does not fit.
+    """
+    done, space = list(graphs), PlanSpace()
+    for technique in techniques:
+        verbs = [verb for verb in ("constrain", "apply") if hasattr(technique, verb)]
+        if not verbs:
+            raise BadInput(f"{technique!r} is no technique: it has neither apply nor constrain")
+        if "constrain" in verbs:
+            space = technique.constrain(space)
+        if "apply" in verbs:
+            done = [technique.apply(graph) for graph in done]
+    return done, space
 
 
 @lru_cache(maxsize=16)

@@ -2,11 +2,11 @@
 
 The engine multiplies `num_unrolled_inputs` x `num_unrolled_outputs` operands per cycle and sums over the inputs; a new
 group starts every cycle. Operands stream from the main memory into block memory while the group before is computed; an
-operand that fits stays, else whichever is cheaper moves again. Networks with a stage per layer: cost/fpga/dataflow.py.
+operand that fits stays, else whichever is cheaper moves again. A convolution is the product of im2col, group by group,
+whose windows line buffers cut out of images that move once. Networks with a stage per layer: cost/fpga/dataflow.py.
 Not modelled: softmax and norms beside the engine, and what place and route does to the clock.
 """
 
-from dataclasses import dataclass
 from math import ceil, isqrt
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from aisys.cost.fpga.resources import Resources, available, multipliers, product_format, sum_luts
 from aisys.cost.gpu import limit
-from aisys.cost.gpu.timing import Floats, by_name, bytes_per_element
+from aisys.cost.gpu.timing import Floats, by_name
+from aisys.cost.systolic_array.products import Matmuls, ceil_div, products
 from aisys.cost.types import CostTable, Tier
 from aisys.errors import DoesNotFit, Unsupported
 from aisys.frozen import FrozenMap
@@ -22,29 +23,8 @@ from aisys.ir import OpTable, dtype
 from aisys.machine import Device, Fpga, Memory
 from aisys.units import Sourced
 
-KINDS = ("matmul", "grouped_matmul", "stream")
+KINDS = ("matmul", "grouped_matmul", "conv", "stream")
 SUM_BITS = 32
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Products:
-    """`groups` products [m,k] x [k,n] per row, one after another: int arrays [rows]; bytes of each operand in all."""
-
-    groups: Ints
-    m: Ints
-    k: Ints
-    n: Ints
-    a_bytes: Floats
-    b_bytes: Floats
-    out_bytes: Floats
-    formats: NDArray[np.str_]
-
-    @property
-    def macs(self) -> Floats:
-        """Multiply-accumulates of each row."""
-        return np.asarray(self.groups.astype(float) * self.m * self.k * self.n)
 
 
 def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTable:
@@ -61,16 +41,17 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
     if table.kind == "stream":
         none = np.zeros(len(table))
         return _table(device, none, table["read_bytes"] + table["write_bytes"], none, {})
-    work = _products(table, fpga)
+    formats = _formats(table, fpga)
+    (work,) = products(table)
     if tier == "limit":
         least = limit.work(table)
-        peak = by_name(work.formats, lambda name: products_per_cycle(fpga, dtype(name).bits))
-        return _table(device, work.macs / peak, least.read_bytes + least.write_bytes, work.macs, {})
+        peak = by_name(formats, lambda name: products_per_cycle(fpga, dtype(name).bits))
+        compute = np.asarray(work.macs / peak, np.float64)
+        return _table(device, compute, least.read_bytes + least.write_bytes, work.macs, {})
     inputs, outputs = int(fpga.num_unrolled_inputs), int(fpga.num_unrolled_outputs)
-    folds = _ceil_div(work.k, inputs) * _ceil_div(work.n, outputs)
-    fill = (inputs - 1).bit_length() + float(fpga.num_pipeline_stages)
-    cycles = work.groups.astype(float) * work.m * folds + fill
-    used = work.macs / (work.groups.astype(float) * work.m * folds * inputs * outputs)
+    folds = work.batch.astype(float) * work.m * ceil_div(work.k, inputs) * ceil_div(work.n, outputs)
+    cycles = folds + (inputs - 1).bit_length() + float(fpga.num_pipeline_stages)
+    used = work.macs / (folds * inputs * outputs)
     counts = {"cycles": cycles, "mapping_efficiency": used}
     return _table(device, cycles, _moved(work, device), work.macs, counts)
 
@@ -109,23 +90,6 @@ def _fits(fpga: Fpga, num_inputs: int, num_outputs: int) -> bool:
     return engine(fpga, num_inputs, num_outputs).fits(available(fpga))
 
 
-def _products(table: OpTable, fpga: Fpga) -> Products:
-    """The rows as products; grouped ones spread evenly over the groups that get any."""
-    formats = _formats(table, fpga)
-    if table.kind == "matmul":
-        groups, m = table["batch"], table["m"]
-    else:
-        groups = np.minimum(table["groups"], table["m"])
-        m = _ceil_div(table["m"], groups)
-    k, n = table["k"], table["n"]
-    count = groups.astype(float)
-    a, b, out = (bytes_per_element(table[f"{name}_dtype"]) for name in ("a", "b", "out"))
-    return Products(
-        groups=groups, m=m, k=k, n=n, a_bytes=count * m * k * a, b_bytes=count * k * n * b,
-        out_bytes=count * m * n * out, formats=formats,
-    )  # fmt: skip
-
-
 def _formats(table: OpTable, fpga: Fpga) -> NDArray[np.str_]:
     """The wider operand's format of each row. Raises Unsupported for floats and for what the engine does not hold."""
     widest = dtype(fpga.math).bits
@@ -134,28 +98,27 @@ def _formats(table: OpTable, fpga: Fpga) -> NDArray[np.str_]:
             given = dtype(str(name))
             if given.is_float or given.bits > widest:
                 raise Unsupported(
-                    f"the engine multiplies {fpga.math} and {column} is {name}; quantize the op to {fpga.math}"
+                    f"the engine multiplies {fpga.math} and {column} is {name}; quantize the op to {fpga.math}, or a "
+                    "network by technique integer_only"
                 )
     bits = [by_name(table[f"{side}_dtype"], lambda name: float(dtype(name).bits)) for side in "ab"]
     return np.where(bits[0] >= bits[1], table["a_dtype"], table["b_dtype"])
 
 
-def _moved(work: Products, device: Device) -> Floats:
+def _moved(work: Matmuls, device: Device) -> Floats:
     """Main-memory bytes of the cheaper choice: one operand stays, in parts that half of the block memory holds,
     and the other moves once per part. Results are written once.
     """
     half = float(_blocks(device).capacity_bytes) / 2
-    a_parts, b_parts = (np.ceil(side / work.groups / half) for side in (work.a_bytes, work.b_bytes))
-    keeping_a, keeping_b = work.a_bytes + a_parts * work.b_bytes, work.b_bytes + b_parts * work.a_bytes
-    return np.asarray(np.minimum(keeping_a, keeping_b) + work.out_bytes)
+    count = work.batch.astype(float)
+    a = (count * work.m * work.k if work.a_elements is None else work.a_elements) * work.a_bytes
+    b = count * work.k * work.n * work.b_bytes
+    a_parts, b_parts = (np.ceil(side / work.batch / half) for side in (a, b))
+    return np.asarray(np.minimum(a + a_parts * b, b + b_parts * a) + count * work.m * work.n * work.out_bytes)
 
 
 def _blocks(device: Device) -> Memory:
     return next(iter(device.memories.values()))
-
-
-def _ceil_div(extent: Ints, parts: Ints | int) -> Ints:
-    return np.asarray(-(-extent // parts))
 
 
 def _table(device: Device, cycles: Floats, moved: Floats, macs: Floats, counts: dict[str, Floats]) -> CostTable:
@@ -168,12 +131,19 @@ def _table(device: Device, cycles: Floats, moved: Floats, macs: Floats, counts: 
         + moved * float(main.energy_joule_per_byte)
         + time * float(device.idle_watt)
     )
-    read = [value for value in (getattr(fpga, name) for name in fpga.__slots__) if isinstance(value, Sourced)]
-    read += [*fpga.products_per_dsp.values(), *fpga.luts_per_product.values(), device.idle_watt]
-    read += [main.bandwidth_bytes_per_s, main.energy_joule_per_byte, _blocks(device).capacity_bytes]
     nowhere = np.full(len(time), np.nan)
     return CostTable(
         time_s=time, energy_joule=energy, traffic_bytes=FrozenMap({main.name: moved}),
         bound=np.where(compute >= memory, "compute", "memory"), error_low=nowhere, error_high=nowhere,
-        counts=FrozenMap(counts), keys=frozenset(number.key for number in read),
+        counts=FrozenMap(counts), keys=keys(device),
     )  # fmt: skip
+
+
+def keys(device: Device) -> frozenset[str]:
+    """The keys of the numbers that prices on FPGA `device` read."""
+    fpga, main = device.architecture, device.main_memory
+    assert isinstance(fpga, Fpga)
+    read = [value for value in (getattr(fpga, name) for name in fpga.__slots__) if isinstance(value, Sourced)]
+    read += [*fpga.products_per_dsp.values(), *fpga.luts_per_product.values(), device.idle_watt]
+    read += [main.bandwidth_bytes_per_s, main.energy_joule_per_byte, _blocks(device).capacity_bytes]
+    return frozenset(number.key for number in read)

@@ -1,7 +1,8 @@
 """Generated arrays: cycles of the circuit that `aisys rtl` writes, by a recurrence that the tests hold equal to it.
 
-int8 matmuls run on the array; what only moves bytes takes the memory port's time. Not modelled: the host that starts
-the products and lays operands out, and softmax or norms, which it computes.
+int8 matmuls run on the array, and convolutions as the products of im2col, group by group; what only moves bytes takes
+the memory port's time. Not modelled: the host that starts the products and lays operands (windows too) out, and
+softmax or norms, which it computes.
 """
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from aisys.cost.generated_array.cycles import cycles
 from aisys.cost.generated_array.design import ArrayDesign, MemoryPort
 from aisys.cost.generated_array.traffic import read_beats, streamed_vectors, write_beats
+from aisys.cost.gpu import limit
+from aisys.cost.systolic_array.products import products
 from aisys.cost.types import CostTable, Floats, Tier
 from aisys.errors import Unsupported
 from aisys.frozen import FrozenMap
@@ -17,7 +20,7 @@ from aisys.machine import Device
 from aisys.machine.architecture import GeneratedArray
 from aisys.units import Sourced
 
-KINDS = ("matmul", "grouped_matmul", "stream")
+KINDS = ("matmul", "grouped_matmul", "conv", "stream")
 FORMAT = "int8"
 
 
@@ -36,16 +39,19 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
         for name in np.unique(table[column]):
             if name != FORMAT:
                 raise Unsupported(
-                    f"{device.name} multiplies {FORMAT} and {column} is {name}; quantize the op to {FORMAT}"
+                    f"{device.name} multiplies {FORMAT} and {column} is {name}; quantize the op to {FORMAT}, "
+                    "or a network by technique integer_only"
                 )
-    shapes = [_shape(table, row) for row in range(len(table))]
+    shapes = _shapes(table)
     macs = np.array([batch * m * k * n for batch, m, k, n, _ in shapes], np.float64)
     elements = float(array.rows * array.cols)
     design, port = design_of(array), port_of(array)
     if tier == "limit":
-        least = np.array([(batch * (m * k + k * n + m * n)) for batch, m, k, n, _ in shapes], np.float64)
+        least = limit.work(table)
         kept = float(array.num_kept_weights / array.num_group_weights)
-        return _table(device, macs / elements * kept, np.zeros(len(macs)), least, macs, {})
+        return _table(
+            device, macs / elements * kept, np.zeros(len(macs)), least.read_bytes + least.write_bytes, macs, {}
+        )
     counts = {
         "cycles": [batch * cycles(design, m, k, n, port=port, is_raw=is_raw) for batch, m, k, n, is_raw in shapes],
         "streamed_vectors": [batch * streamed_vectors(design, m, k, n) for batch, m, k, n, _ in shapes],
@@ -75,14 +81,11 @@ def port_of(array: GeneratedArray) -> MemoryPort:
     )  # fmt: skip
 
 
-def _shape(table: OpTable, row: int) -> tuple[int, int, int, int, bool]:
-    """Products of a row that follow one another, their m, k and n, and whether results are wider than int8."""
-    m, k, n = (int(table[axis][row]) for axis in "mkn")
-    is_raw = str(table["out_dtype"][row]) != FORMAT
-    if table.kind == "matmul":
-        return int(table["batch"][row]), m, k, n, is_raw
-    groups = min(int(table["groups"][row]), m)
-    return groups, -(-m // groups), k, n, is_raw
+def _shapes(table: OpTable) -> list[tuple[int, int, int, int, bool]]:
+    """Products of each row that follow one another, their m, k and n, and whether results are wider than int8."""
+    (work,) = products(table)
+    columns = (work.batch, work.m, work.k, work.n, table["out_dtype"] != FORMAT)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _stream(table: OpTable, device: Device) -> CostTable:

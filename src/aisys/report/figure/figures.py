@@ -43,7 +43,7 @@ def tradeoff_figure(frontier: Frontier, device: Device) -> Drawing | None:
     frame = Frame(
         52, 14, WIDTH - 12, HEIGHT - 40,
         Axis.over(
-            f"time per {unit_of_time(frontier.goal)}, {unit}",
+            f"time per {unit_of_time(frontier.reports[0])}, {unit}",
             [end * factor for r in reports for end in (r.low_s, r.high_s)],
         ),
         Axis.over("peak memory per device, GB", [r.peak_memory_bytes / 1e9 for r in reports]),
@@ -64,7 +64,7 @@ def tradeoff_figure(frontier: Frontier, device: Device) -> Drawing | None:
 def time_figure(frontier: Frontier, device: Device) -> Drawing | None:
     """Where the time of each plan goes."""
     rows = [(r, dict(r.breakdown_s), seconds(r.time_s)) for r in frontier.reports[:MOST_BARS]]
-    title = f"{frontier.workload} on {frontier.machine}: time per {unit_of_time(frontier.goal)} by part"
+    title = f"{frontier.workload} on {frontier.machine}: time per {unit_of_time(frontier.reports[0])} by part"
     return _stacked(title, rows, part, 0.0)
 
 

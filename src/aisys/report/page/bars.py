@@ -30,8 +30,8 @@ def time_bars(frontier: Frontier) -> str:
     scale = _Scale(whole=longest, limit=0.0, part_of=part, show=seconds)
     rows = [_bar(_name(i, r), r.breakdown_s, seconds(r.time_s), scale) for i, r in enumerate(shown)]
     note = (
-        f"One {unit_of_time(frontier.goal)} on the busiest device. Blues, violet and green calculate; yellow to red "
-        "and brown moves data between devices; pink and grey wait. Communication that runs under calculation is not "
+        f"One {unit_of_time(shown[0])} on the busiest device. Blues, violet and green calculate; yellow to red and "
+        "brown moves data between devices; pink and grey wait. Communication that runs under calculation is not "
         "counted."
     )
     legend = _legend((name for r in shown for name, s in r.breakdown_s.items() if s > 0), part)

@@ -15,8 +15,8 @@ Chart = dict[str, Any]
 
 TRADEOFFS: tuple[tuple[str, str, Callable[[Report], float]], ...] = (
     ("Memory", "peak memory per device, GB", lambda r: r.peak_memory_bytes / 1e9),
-    ("Energy", "energy per million tokens, kJ", lambda r: joule_per_million(r) / 1e3),
-    ("Price", "USD per million tokens", lambda r: r.usd_per_million),
+    ("Energy", "energy per million {unit}s, kJ", lambda r: joule_per_million(r) / 1e3),
+    ("Price", "USD per million {unit}s", lambda r: r.usd_per_million),
 )
 """What the time of a plan is traded against: name, axis title, value."""
 
@@ -35,8 +35,9 @@ def _tradeoff(frontier: Frontier, title: str, value: Callable[[Report], float]) 
         ("best in time or in this", [reports[i] for i in front], "--accent", "lines+markers"),
     )
     data = [_plan_dots(name, group, value, (colour, mode, factor)) for name, group, colour, mode in groups if group]
-    x_title = f"time per {unit_of_time(frontier.goal)}, {unit} (bars: 90 % interval)"
-    return {"data": data, "layout": {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": title}}}}
+    x_title = f"time per {unit_of_time(frontier.reports[0])}, {unit} (bars: 90 % interval)"
+    y_title = title.format(unit=frontier.reports[0].unit)
+    return {"data": data, "layout": {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": y_title}}}}
 
 
 def _plan_dots(
@@ -61,8 +62,8 @@ def _plan_dots(
 def _figures(report: Report) -> str:
     return (
         f"{details(report.plan, report.goal)}<br>{seconds(report.time_s)} ({interval(report.low_s, report.high_s)})<br>"
-        f"{number(report.throughput_per_s)} tokens/s, {gigabytes(report.peak_memory_bytes)}<br>"
-        f"{scaled(joule_per_million(report), 'J')} and {number(report.usd_per_million)} USD per million tokens"
+        f"{number(report.throughput_per_s)} {report.unit}s/s, {gigabytes(report.peak_memory_bytes)}<br>"
+        f"{scaled(joule_per_million(report), 'J')} and {number(report.usd_per_million)} USD per million {report.unit}s"
     )
 
 

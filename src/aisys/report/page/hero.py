@@ -25,16 +25,16 @@ def hero(frontier: Frontier) -> str:
 
 
 def _tiles(best: Report) -> Iterable[tuple[str, str, str]]:
-    unit = unit_of_time(best.goal)
+    unit = unit_of_time(best)
     yield f"Time per {unit}", seconds(best.time_s), f"90 %: {interval(best.low_s, best.high_s)}"
     if "ttft_s" in best.metrics:
         yield "Time to first token", seconds(best.metrics["ttft_s"]), "one prompt batch"
     mfu = best.metrics.get("mfu")
     devices = f"{best.plan.num_devices} device{'s' * (best.plan.num_devices > 1)}"
-    yield "Throughput", f"{number(best.throughput_per_s)}", f"tokens/s on {devices}"
+    yield "Throughput", f"{number(best.throughput_per_s)}", f"{best.unit}s/s on {devices}"
     if mfu is not None:
         yield "Model flop utilisation", percent(mfu), "of the data sheet's peak"
     share = best.peak_memory_bytes / best.capacity_bytes
     yield "Peak memory", gigabytes(best.peak_memory_bytes), f"{percent(share, 2)} of {gigabytes(best.capacity_bytes)}"
-    yield "Energy", scaled(joule_per_million(best), "J"), "per million tokens"
-    yield "Price", f"{number(best.usd_per_million)} USD", "per million tokens"
+    yield "Energy", scaled(joule_per_million(best), "J"), f"per million {best.unit}s"
+    yield "Price", f"{number(best.usd_per_million)} USD", f"per million {best.unit}s"

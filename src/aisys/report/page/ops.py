@@ -25,7 +25,7 @@ def op_sections(report: Report, device: Device) -> str:
     titles = ("op", "block", "bound by", "once", "repeats", "share", "rate", f"of {report.plan.precision} peak")
     sides = ["", "", "", *[" class=number"] * 5]
     head = "".join(f"<th{side} scope=col>{title}</th>" for title, side in zip(titles, sides, strict=True))
-    what = "One microbatch" if report.goal == "train" else "One decode step"
+    what = "One microbatch" if report.goal == "train" or report.unit == "image" else "One decode step"
     note = (
         f"{what} of the best plan on one device, all repetitions of each block together; areas are times. A click on a "
         "block opens it."

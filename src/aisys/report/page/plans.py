@@ -9,17 +9,20 @@ from aisys.report.quantity import gigabytes, interval, number, percent, scaled, 
 from aisys.report.types import Frontier, Report
 from aisys.report.words import degrees, details, joule_per_million
 
-_TITLES = ("", "plan", "time", "90 % interval", "tokens/s", "MFU", "peak memory", "energy/Mtoken", "USD/Mtoken")
+_TITLES = (
+    "", "plan", "time", "90 % interval", "{unit}s/s", "MFU", "peak memory", "energy/M{unit}", "USD/M{unit}",
+)  # fmt: skip
 
 
 def plans(frontier: Frontier) -> str:
     """The table of plans, best first; every title sorts."""
     low, high = _range(frontier.reports)
     has_mfu = any("mfu" in r.metrics for r in frontier.reports)
+    unit = frontier.reports[0].unit
     titles = [title for title in _TITLES if has_mfu or title != "MFU"]
     head = "".join(
         f"<th{'' if title in ('', 'plan') else ' class=number'} scope=col><button>{title or '#'}</button></th>"
-        for title in titles
+        for title in (title.format(unit=unit) for title in titles)
     )
     rows = []
     for place, report in enumerate(frontier.reports):
@@ -64,10 +67,10 @@ def _cells(frontier: Frontier, place: int, ends: tuple[float, float]) -> dict[st
         "": _cell(rank, place, ""), "plan": _cell(name, degrees(report.plan), ""),
         "time": _cell(seconds(report.time_s), report.time_s),
         "90 % interval": _cell(_span(report, ends), report.high_s - report.low_s),
-        "tokens/s": _cell(number(report.throughput_per_s), report.throughput_per_s), "MFU": _cell(percent(mfu), mfu),
+        "{unit}s/s": _cell(number(report.throughput_per_s), report.throughput_per_s), "MFU": _cell(percent(mfu), mfu),
         "peak memory": _cell(f"{gigabytes(report.peak_memory_bytes)}{meter}", report.peak_memory_bytes),
-        "energy/Mtoken": _cell(scaled(joule, "J"), joule),
-        "USD/Mtoken": _cell(number(report.usd_per_million), report.usd_per_million),
+        "energy/M{unit}": _cell(scaled(joule, "J"), joule),
+        "USD/M{unit}": _cell(number(report.usd_per_million), report.usd_per_million),
     }  # fmt: skip
 
 

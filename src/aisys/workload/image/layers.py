@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aisys.frozen import FrozenMap
-from aisys.ir.dtype import DType
+from aisys.ir.dtype import DTYPES, DType
 from aisys.ir.graph import Block, Op, Option, Role, Tensor
 
 Pair = tuple[int, int]
@@ -44,12 +44,18 @@ class Layers:
 
     def __init__(self, name: str, batch: int, dtype: DType) -> None:
         self.name, self.batch, self.dtype = name, batch, dtype
+        self.sums_dtype = dtype if dtype.is_float else DTYPES["int32"]
         self._tensors: dict[str, Tensor] = {}
         self._ops: list[Op] = []
 
     def tensor(self, name: str, axes: Mapping[str, int], role: Role = "activation") -> str:
         """Declares a tensor and gives back its name."""
         self._tensors[name] = Tensor(name, FrozenMap(axes), self.dtype, role)
+        return name
+
+    def per_sum(self, name: str, axes: Mapping[str, int]) -> str:
+        """Declares weights that meet sums (biases, norms), as wide as these, and gives back their name."""
+        self._tensors[name] = Tensor(name, FrozenMap(axes), self.sums_dtype, "weight")
         return name
 
     def image(self, name: str, channels: int, side: Pair) -> str:
@@ -70,7 +76,7 @@ class Layers:
         }  # fmt: skip
         reads = [x, self.tensor(f"{out}.weight", weight, "weight")]
         if has_bias:
-            reads.append(self.tensor(f"{out}.bias", {"channel": channels}, "weight"))
+            reads.append(self.per_sum(f"{out}.bias", {"channel": channels}))
         space = {"batch": self.batch, **weight, "out_height": side[0], "out_width": side[1]}
         options = {"stride": window.stride, "padding": window.padding}
         return self.op("conv", reads, self.image(out, channels, side), space, options)
@@ -92,7 +98,7 @@ class Layers:
         weights = []
         if kind == "norm":
             per_channel = {"channel": axes["channel"]}
-            weights = [self.tensor(f"{out}.{name}", per_channel, "weight") for name in ("scale", "shift")]
+            weights = [self.per_sum(f"{out}.{name}", per_channel) for name in ("scale", "shift")]
         return self.op(kind, [*reads, *weights], self.tensor(out, axes), axes, options)
 
     def linear(self, out: str, x: str, features: int, *, has_bias: bool = True) -> str:
@@ -101,7 +107,7 @@ class Layers:
         weight = {"feature": given["feature"], "neuron": features}
         reads = [x, self.tensor(f"{out}.weight", weight, "weight")]
         if has_bias:
-            reads.append(self.tensor(f"{out}.bias", {"neuron": features}, "weight"))
+            reads.append(self.per_sum(f"{out}.bias", {"neuron": features}))
         made = self.tensor(f"{out}.neurons", {"batch": self.batch, "neuron": features})
         self.op("matmul", reads, made, {"batch": self.batch, **weight})
         return self.view(out, made, {"batch": self.batch, "feature": features})

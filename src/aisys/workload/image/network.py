@@ -19,6 +19,7 @@ from typing import Any
 
 from aisys.errors import BadInput, unknown_name
 from aisys.frozen import FrozenMap
+from aisys.ir.dtype import DTYPES
 from aisys.ir.graph import Block, Graph, Segment
 from aisys.ir.verify import verify
 from aisys.workload.config_file import MAX_EXTENT, Fields
@@ -26,6 +27,8 @@ from aisys.workload.family import fields as common
 from aisys.workload.image.layers import Layers, Window
 
 MODEL_TYPE = "cnn"
+FORMATS = {**common.TORCH_DTYPES, "int8": "int8"}
+"""Formats of weights and feature maps by the names that configurations give them; sums of int8 are int32."""
 POINT, THREE = Window(kernel=(1, 1)), Window(kernel=(3, 3), padding=1)
 MAX_STAGES = 512
 
@@ -64,7 +67,8 @@ def image_graph(fields: Fields, batch: int) -> Graph:
 
 
 def _built(stage: Fields, name: str, axes: Axes, position: int, fields: Fields) -> Block:
-    layers = Layers(name, axes["batch"], common.stored_dtype(fields))
+    stored = DTYPES[fields.choice(FORMATS, "torch_dtype", "dtype", default="bfloat16")]
+    layers = Layers(name, axes["batch"], stored)
     x = layers.tensor("x", axes)
     stride = 1 if position else stage.integer("stride", default=1, high=1024)
     y = STAGES[stage.text("kind")](layers, x, stage, stride)
