@@ -225,3 +225,46 @@ def test_a_stopped_search_resumes_with_the_same_answer(aisys, tmp_path, monkeypa
     resumed = json.loads(aisys(*SMALL, "--out", str(tmp_path), "--resume", "--json").out)
     assert resumed == whole
     assert not (tmp_path / "search.sqlite").exists()
+
+
+def test_images_are_planned_in_their_own_words(aisys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = aisys("plan", "digits", "--on", "zcu104", "--for", "infer", "--batch", "360")
+    assert ended.code == 0
+    said = " ".join(ended.out.split())
+    assert re.search(r"Best of \d+ plans: .*a stage of hardware per layer takes .* per batch \(never validated\)", said)
+    assert re.search(r"images/s .* energy/Mimage USD/Mimage", said)
+    assert "token" not in said
+    folder = tmp_path / "aisys-out" / "digits-zcu104-infer"
+    page = (folder / "page.html").read_text()
+    assert "images/s" in page
+    assert "tokens/s" not in page
+    assert "never validated" in page
+    again = json.loads(aisys("plan", "digits", "--on", "zcu104", "--for", "infer", "--batch", "360", "--json").out)
+    best = again["plans"][0]
+    assert (best["unit"], best["plan"]["hardware"], best["plan"]["precision"]) == ("image", "staged", "int8")
+    assert best["throughput_per_s"] == pytest.approx(360 / best["time_s"])
+    assert best["metrics"]["latency_s"] < best["time_s"]
+    compared = aisys("diff", str(folder), f"{folder}:2")
+    assert "per batch" in compared.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("resnet18", "--on", "zcu104"), 2, "quantize the op to int8, or a network by technique integer_only"),
+        (("resnet18", "--on", "zcu104", "--for", "train"), 2, "resnet18 takes images, whose training is not planned"),
+        (("digits", "--on", "zcu104", "--precision", "fp8"), 2, "image networks run in bf16, fp16 or int8"),
+        (("digits", "--on", "zcu104", "--tokens", "4"), 2, "digits takes images; leave out --tokens"),
+        (("digits", "--on", "zcu104", "--at-most", "latency=1ns"), 1, "keeps latency_s at most 1e-09 s"),
+        (("digits", "--on", "zcu104", "--at-most", "ttft=1s"), 2, "unknown limit of image networks 'ttft_s'"),
+        (("digits", "--on", "zcu104", "--framework", "vllm"), 2, "for which no framework was measured"),
+        (("digits", "--on", "zcu104", "--precision", "bf16"), 2, "digits multiplies int8"),
+        (("resnet18", "--on", "zcu104", "--precision", "int8", "--hold", "hardware=staged"), 1, "5,811 block memories"),
+    ],
+)
+def test_image_plans_that_cannot_be_are_one_sentence(aisys, words, code, said):
+    goal = () if "--for" in words else ("--for", "infer")
+    ended = aisys("plan", *words, *goal, "--no-page")
+    assert (ended.code, ended.out) == (code, "")
+    assert said in ended.err

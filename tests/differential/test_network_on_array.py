@@ -8,10 +8,15 @@ import pytest
 
 from aisys.cost import cost
 from aisys.errors import BadInput, UnknownName
-from aisys.machine import device
+from aisys.machine import device, machine
+from aisys.plan import Plan
+from aisys.report import Report
 from aisys.rtl import Array, MemoryPort
+from aisys.rtl.folder import machine_file
 from aisys.rtl.network import Layer, network
 from aisys.rtl.network_run import as_device, run_network
+from aisys.search import ForwardPass, evaluate
+from aisys.workload import read
 
 DIGITS = network("digits")
 PORT = MemoryPort()
@@ -50,14 +55,40 @@ def test_the_file_holds_the_logits_of_its_weights_and_an_accuracy_near_that_of_f
 
 
 def test_the_machine_file_of_an_array_prices_the_network_with_the_cycles_of_the_array(tmp_path: Path) -> None:
-    from aisys.rtl.folder import machine_file
-
     array = Array(5, 3, "os", tile=16)
     (tmp_path / "machine.toml").write_text(machine_file(array.design, PORT, 50e6, "assumed: a clock"))
     priced = cost(DIGITS.op_table(7), device(str(tmp_path / "machine.toml")))
     cycles = [array.cycles(*shape) for shape in DIGITS.shapes(7)]
     assert priced.counts["cycles"].tolist() == cycles
     assert priced.time_s == pytest.approx(np.array(cycles) / 50e6, rel=1e-12)
+
+
+def plan_of(array: Array, port: MemoryPort, folder: Path, num_images: int) -> Report:
+    """The plan of all images at once on the machine that `aisys rtl --out` writes."""
+    path = folder / "machine.toml"
+    path.write_text(machine_file(array.design, port, 99.46e6, "assumed: a clock"), encoding="utf-8")
+    at_once = Plan(micro_batch=num_images, precision="int8")
+    return evaluate(ForwardPass(read("digits", batch=num_images)), machine(str(path)), plan=at_once)
+
+
+@pytest.mark.parametrize("port", [PORT, MemoryPort(latency_cycles=20, cycles_per_beat=3)], ids=["fast", "slow"])
+@pytest.mark.parametrize(
+    "array",
+    [Array(8, 8, is_pipelined=True), Array(8, 8, lanes=4, port_bytes=16), Array(5, 3, "os", tile=16)],
+    ids=repr,
+)
+def test_a_plan_of_the_workload_digits_takes_the_cycles_of_the_array(
+    array: Array, port: MemoryPort, tmp_path: Path
+) -> None:
+    """The graph that is planned holds the network that runs: each layer's product, each cycle, each parameter."""
+    found = plan_of(array, port, tmp_path, 37)
+    cycles = [array.cycles(*shape, port=port) for shape in DIGITS.shapes(37)]
+    assert [round(line.time_s * 99.46e6) for line in found.ops] == cycles
+    assert found.metrics["cycles"] == pytest.approx(sum(cycles), rel=1e-12)
+    assert found.throughput_per_s == pytest.approx(37 * 99.46e6 / sum(cycles), rel=1e-12)
+    weights = sum(layer.weight.size + layer.requantization.bias.size for layer in DIGITS.layers)
+    assert read("digits").num_parameters == weights
+    assert read("digits").flop - 2 * sum(m * k * n for m, k, n in DIGITS.shapes(1)) == 8 * (8 * 64 + 16 * 16)
 
 
 def test_what_cannot_run_is_refused() -> None:
@@ -103,3 +134,20 @@ def test_a_compiled_circuit_gives_the_logits_of_the_whole_test_set(array: Array,
     if not compiled.is_installed():
         pytest.skip("Verilator is not installed")
     check(array, len(DIGITS.images), port)
+
+
+@pytest.mark.slow
+def test_a_plan_takes_the_cycles_that_the_compiled_circuit_counts(tmp_path: Path) -> None:
+    """All 360 images on the array of docs/rtl.md, exactly."""
+    pytest.importorskip("amaranth", reason="the extra rtl is not installed")
+    from aisys.rtl.simulation import compiled
+
+    if not compiled.is_installed():
+        pytest.skip("Verilator is not installed")
+    array = Array(8, 8, is_pipelined=True)
+    done = run_network(array, DIGITS, 360, port=PORT, clock_hz=99.46e6)
+    planned = plan_of(array, PORT, tmp_path, 360)
+    assert round(planned.metrics["cycles"]) == done.cycles == 333_473
+    assert planned.metrics["cycles"] == pytest.approx(done.cycles, rel=1e-12)
+    assert planned.throughput_per_s == pytest.approx(done.images_per_s, rel=1e-9)
+    assert planned.energy_joule / 360 == pytest.approx(done.energy_joule_per_image, rel=1e-9)

@@ -27,7 +27,10 @@ On = Annotated[
     ),
 ]
 Goal = Annotated[
-    str, typer.Option("--for", metavar="GOAL", help="train, or infer: prefill and decode of a served batch.")
+    str,
+    typer.Option(
+        "--for", metavar="GOAL", help="train, or infer: prefill and decode of a served batch, or a batch of images."
+    ),
 ]
 Batch = Annotated[
     int | None,
@@ -35,7 +38,7 @@ Batch = Annotated[
         "--batch",
         "--global-batch",
         help="Sequences of one training step; default: 16 per device, at most 1024. Sequences served "
-        "together; default: one per device, at least 8.",
+        "together; default: one per device, at least 8. Images: 64 per device.",
     ),
 ]
 Tokens = Annotated[
@@ -79,7 +82,8 @@ AtMost = Annotated[
     typer.Option(
         "--at-most",
         metavar="NAME=VALUE",
-        help="Use the fewest devices that keep tpot=30ms, ttft=1s (infer) or step=3s (train). Repeatable.",
+        help="Use the fewest devices that keep tpot=30ms, ttft=1s or latency=5ms (of images) to infer, or step=3s to "
+        "train. Repeatable.",
     ),
 ]
 From = Annotated[
@@ -137,6 +141,7 @@ def plan(
     - `aisys plan llama-3.1-70b --on dgx-h100 --for infer --batch 16 --context 8192 --at-most tpot=30ms`
     - `aisys plan llama-3.1-8b --on dgx-h100 --for train --calibrate-with my-matmuls.csv`
     - `aisys plan ./my-model/config.json --on my-machine.toml --for train --precision fp8 --json`
+    - `aisys plan mobilenet-v1 --on u280 --for infer --precision int8`
     - `aisys plan qwen3-32b --on dgx-h100 --from "--tensor-model-parallel-size 8 --micro-batch-size 1"`
     """
     from aisys.cli.plan_answer import Wanted, give

@@ -59,8 +59,10 @@ def plan_words(plan: Plan) -> str:
 
 
 def _batch(plan: Plan) -> str:
-    parts = f" in {plan.num_microbatches} parts" if plan.num_microbatches > 1 and plan.hardware == "shared" else ""
-    return f"batch {plan.global_batch}{parts}"
+    split = (
+        f" in {plan.num_microbatches} microbatches" if plan.num_microbatches > 1 and plan.hardware == "shared" else ""
+    )
+    return f"batch {plan.global_batch}{split}"
 
 
 def summary(frontier: Frontier) -> str:

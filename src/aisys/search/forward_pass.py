@@ -1,4 +1,4 @@
-"""Image networks: a batch of images on replicas of a network, in parts, or through a stage of hardware per layer."""
+"""Image networks: a batch on replicas, microbatch by microbatch, or image by image through a stage per layer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,8 @@ def ask(workload: ForwardPass, machine: Machine, techniques: Sequence[Any], meth
     assert batch is not None
     if precision not in PRECISIONS or precision not in space.values("precision", (precision,)):
         raise CannotApply(
-            f"{graph.name} multiplies {precision}, which no plan holds to {space.values('precision', PRECISIONS)}"
+            f"{graph.name} multiplies {precision}, but precision is held to "
+            f"{', '.join(space.values('precision', PRECISIONS))}"
         )
     for name, values in space.choices.items():
         if name not in DECIDED and getattr(Plan(), name) not in values:
@@ -71,7 +72,7 @@ def op_format(op: Op, graph: Graph) -> str:
 
 
 def possible_plans(question: PassQuestion) -> tuple[Plan, ...]:
-    """Replicas on all devices; parts of the batch that are powers of two; on an FPGA, stages as well.
+    """Replicas on all devices; microbatches that are powers of two, or all at once; on an FPGA, stages as well.
 
     Raises CannotApply where the devices do not share the batch evenly.
     """
@@ -83,17 +84,17 @@ def possible_plans(question: PassQuestion) -> tuple[Plan, ...]:
             f"{question.batch} images do not spread over the {data} devices of {machine.name}; give a batch that is a "
             f"multiple of {data}, or other devices"
         )
-    parts = sorted({part for part in (*powers_of_two(each), each) if each % part == 0})
+    sizes = sorted({size for size in (*powers_of_two(each), each) if each % size == 0})
     can_stage = isinstance(machine.device.architecture, Fpga)
     hardware = space.values("hardware", ("shared", "staged") if can_stage else ("shared",))
     plans = [
-        Plan(data=data, micro_batch=part, num_microbatches=each // part, precision=question.precision, hardware=chosen)
+        Plan(data=data, micro_batch=size, num_microbatches=each // size, precision=question.precision, hardware=chosen)
         for chosen in hardware
-        for part in space.values("micro_batch", tuple(parts) if chosen == "shared" else (1,))
-        if each % part == 0 and each // part in space.values("num_microbatches", (each // part,))
+        for size in space.values("micro_batch", tuple(sizes) if chosen == "shared" else (1,))
+        if each % size == 0 and each // size in space.values("num_microbatches", (each // size,))
     ]  # fmt: skip
     if not plans:
-        raise CannotApply(f"no part of {each} images per device is left; hold micro_batch to one of {parts}")
+        raise CannotApply(f"no microbatch of {each} images per device is left; hold micro_batch to one of {sizes}")
     return tuple(plans)
 
 
@@ -112,7 +113,7 @@ def _staged(question: PassQuestion, plan: Plan) -> Passing | str:
 
 
 def _shared(question: PassQuestion, plans: Sequence[Plan]) -> Iterator[Passing]:
-    """Kernels one after another, the parts of a batch too: all plans are priced in one go."""
+    """Kernels one after another, and microbatches too: all plans are priced in one go."""
     blocks = question.graph.blocks
     sharded = [shard(block, Degrees(micro_batch=plan.micro_batch)) for plan in plans for block in blocks]
     works = [
@@ -132,12 +133,12 @@ def _passing(
     graph = question.graph
     repeat = np.array([sum(s.repeat for s in graph.segments if s.block == block) for block in graph.blocks], float)
     parts = np.einsum("b,bpc->c", repeat, costs.time_s[rows])
-    part_s = float(parts.sum())
+    once_s = float(parts.sum())
     times = plan.num_microbatches
     ends = [float(repeat @ end[rows]) * times for end in (costs.low_s, costs.high_s)]
     weights = float(repeat @ [sum(made.state_bytes.values()) for made in sharded])
     return Passing(
-        time_s=part_s * times, latency_s=part_s, low_s=ends[0], high_s=ends[1],
+        time_s=once_s * times, latency_s=once_s, low_s=ends[0], high_s=ends[1],
         energy_joule=float(repeat @ costs.energy_joule[rows]) * times * plan.data,
         memory_bytes=FrozenMap(weight=weights, activations=max(made.working_bytes for made in sharded)),
         breakdown_s=FrozenMap({n: s * times for n, s in zip(CATEGORIES, parts.tolist(), strict=True) if s}),
@@ -146,7 +147,7 @@ def _passing(
 
 
 def op_lines(question: PassQuestion, plan: Plan) -> tuple[OpLine, ...]:
-    """Every kernel of one part of the batch; of stages, each stage and one image."""
+    """Every kernel of one microbatch; of stages, each stage and one image."""
     if plan.hardware == "staged":
         return stages.op_lines(question.graph, question.machine)
     lines: list[OpLine] = []
@@ -238,7 +239,8 @@ def _binding(question: PassQuestion, ruled_out: Sequence[str], num_over: int) ->
     if ruled_out:
         return f"a stage of hardware per layer is ruled out: {ruled_out[0]}"
     if num_over:
-        return f"memory of {question.machine.device.name} rules out {num_over} plans with larger parts of the batch"
+        many = f"{num_over} plan{'s' * (num_over > 1)}"
+        return f"memory of {question.machine.device.name} rules out {many} with larger microbatches"
     return "nothing: every plan of the space fits"
 
 

@@ -8,7 +8,7 @@ from aisys.frozen import FrozenMap
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passing:
     """time_s of the whole batch, with its 90 % interval low_s, high_s (NaN: never validated); latency_s from the start
-    of an image's part of the batch to its result. energy_joule: of the batch on all devices. memory_bytes: part to
+    of an image's microbatch to its result. energy_joule: of the batch on all devices. memory_bytes: part to
     bytes on one device. breakdown_s: part to seconds, summing to time_s. keys: machine constants that were read.
     """
 

@@ -46,11 +46,12 @@ def price(table: OpTable, device: Device, *, tier: Tier = "analytic") -> CostTab
     if tier == "limit":
         least = limit.work(table)
         peak = by_name(formats, lambda name: products_per_cycle(fpga, dtype(name).bits))
-        compute = np.asarray(work.macs / peak, np.float64)
-        return _table(device, compute, least.read_bytes + least.write_bytes, work.macs, {})
+        busy: Floats = work.macs / peak
+        return _table(device, busy, least.read_bytes + least.write_bytes, work.macs, {})
     inputs, outputs = int(fpga.num_unrolled_inputs), int(fpga.num_unrolled_outputs)
-    folds = work.batch.astype(float) * work.m * ceil_div(work.k, inputs) * ceil_div(work.n, outputs)
-    cycles = folds + (inputs - 1).bit_length() + float(fpga.num_pipeline_stages)
+    starts = work.batch * work.m * ceil_div(work.k, inputs) * ceil_div(work.n, outputs)
+    folds = starts.astype(np.float64)
+    cycles: Floats = folds + (inputs - 1).bit_length() + float(fpga.num_pipeline_stages)
     used = work.macs / (folds * inputs * outputs)
     counts = {"cycles": cycles, "mapping_efficiency": used}
     return _table(device, cycles, _moved(work, device), work.macs, counts)
