@@ -7,7 +7,7 @@ import aisys
 from aisys.cost import cost
 from aisys.errors import CannotApply, Unsupported
 from aisys.ir import OpTable, dtype
-from aisys.ir.density import Grouped
+from aisys.ir.sparse_format import Grouped
 from aisys.machine import load
 from aisys.technique.structured_sparsity import StructuredSparsity
 

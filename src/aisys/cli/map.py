@@ -26,19 +26,32 @@ Figure = Annotated[
     Path | None,
     typer.Option("--figure", metavar="FILE", help="Draw energy and cycles by level: name.svg or name.pdf."),
 ]
+Density = Annotated[
+    list[str] | None,
+    typer.Option("--density", metavar="OPERAND=WHAT", help="Zeros: weight=0.3, 2:4, block:16:0.3 or FILE.npz."),
+]
+Format = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="OPERAND[@LEVEL]=NAME", help="Store it as bitmap, rlc, rlc4, csr or 2:4."),
+]
+Zeros = Annotated[
+    list[str] | None,
+    typer.Option("--zeros", metavar="OPERAND=WHAT", help="Look for its zeros: gate, skip (in lockstep), skip:1."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 def map_(
     kind: Kind, words: Words = None, *, on: On, mapping: MappingFile = None, objective: Objective = None,
-    pareto: Pareto = False, figure: Figure = None, json: Json = False,
+    pareto: Pareto = False, density: Density = None, format_: Format = None, zeros: Zeros = None,
+    figure: Figure = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Map one einsum onto a spatial array: the loop nest, and its cycles and energy level by level.
 
     A mapping is text, outermost loop first: `for k: 4`, `spread n over glb.cols: 14`, `glb keeps input output`. Give
     one of your own with `--mapping`; a nest that overflows a memory or covers too little is answered with the numbers.
 
-    With `--objective` the optimal mapping is searched for, and the certificate says how the search knows.
+    `--objective` searches for the optimal mapping, with its proof. `--density` says where an operand is zero.
 
     **Examples**
 
@@ -46,8 +59,10 @@ def map_(
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
     - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto --figure nest.svg`
+    - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --density weight=2:4 --format weight=bitmap`
     """
     from aisys.cli.output import emit_json
+    from aisys.cli.sparse_words import with_density, with_zeros
     from aisys.cost.loop_nest import Hierarchy, check, check_fits, evaluate, parse
     from aisys.cost.loop_nest.greedy import map_einsum
     from aisys.cost.loop_nest.optimum import objective_of, optimum
@@ -60,8 +75,8 @@ def map_(
         check_figure(figure)
     if mapping and (objective or pareto):
         raise BadInput("--mapping evaluates your nest and --objective searches for one; give one of them")
-    einsum = _einsum(kind, words or [])
-    array = Hierarchy.of(machine(on).device)
+    einsum = with_density(_einsum(kind, words or []), density or [])
+    array = with_zeros(Hierarchy.of(machine(on).device), einsum, format_ or [], zeros or [])
     search = optimum(einsum, array, objective_of(objective or "edp")) if objective or pareto else None
     nest = parse(_text(mapping)) if mapping else search.best if search else map_einsum(einsum, array)
     check(nest, einsum, array)
@@ -153,6 +168,7 @@ def _document(einsum: "Einsum", array: "Hierarchy", nest: "Mapping", cost: "Nest
             "used_bytes": float(cost.used_bits[level.name][0]) / 8,
             "accesses": {
                 operand: {name: float(getattr(counts, name)[0]) for name in ("reads", "fills", "updates")}
+                | {"bits_per_element": float(cost.element_bits[owner, operand].flat[0])}
                 for (owner, operand), counts in cost.accesses.items()
                 if owner == level.name
             },
@@ -163,7 +179,9 @@ def _document(einsum: "Einsum", array: "Hierarchy", nest: "Mapping", cost: "Nest
         "einsum": einsum.name, "extents": dict(einsum.extents), "device": array.name, "mapping": str(nest),
         "macs": einsum.num_macs, "cycles": float(cost.cycles[0]), "compute_cycles": float(cost.compute_cycles[0]),
         "time_s": float(cost.cycles[0]) / array.clock_hz, "energy_joule": float(cost.energy_joule[0]),
-        "mac_energy_joule": cost.mac_joule, "utilisation": float(cost.utilisation[0]), "levels": levels,
+        "mac_energy_joule": cost.mac_joule,
+        "density": {operand.name: operand.density.density for operand in einsum.operands},
+        "utilisation": float(cost.utilisation[0]), "levels": levels,
     }  # fmt: skip
 
 
@@ -188,7 +206,7 @@ def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     from aisys.cli.output import console
-    from aisys.report.quantity import percent, scaled
+    from aisys.report.quantity import number, percent, scaled
 
     out = console()
     out.print(f"[bold]{document['einsum']}[/] on {document['device']}")
@@ -201,6 +219,11 @@ def _show(document: dict[str, Any]) -> None:
         table.add_row(level["level"], f"{level['cycles']:,.0f}", scaled(level["energy_joule"], "J"), holds)
     table.add_row("arithmetic", f"{document['compute_cycles']:,.0f}", scaled(document["mac_energy_joule"], "J"), "")
     out.print(table)
+    for name, share in document["density"].items():
+        if share < 1:
+            places = ((level["level"], level["accesses"].get(name)) for level in document["levels"])
+            bits = ", ".join(f"{number(one['bits_per_element'])} bits in {level}" for level, one in places if one)
+            out.print(f"{name}: {percent(share)} non-zero; an element takes {bits}")
     out.print(
         f"{document['cycles']:,.0f} cycles, {scaled(document['energy_joule'], 'J')}, "
         f"{percent(document['utilisation'])} of the units busy while they compute"

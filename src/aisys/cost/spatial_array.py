@@ -65,7 +65,7 @@ def _priced(einsum: Einsum, machine: Hierarchy, device: Device) -> Priced:
     cost = evaluate(einsum, machine, mapping)
     traffic = dict.fromkeys(device.memories, 0.0)
     for (level, name), counts in cost.accesses.items():
-        bits = machine.levels[machine.index(level)].bits(einsum.operand(name))
+        bits = float(cost.element_bits[level, name].flat[0])
         traffic[level] += float(counts.reads[0] + counts.fills[0] + counts.updates[0]) * bits / 8
     main = machine.levels[0].name
     return Priced(

@@ -103,7 +103,7 @@ class StorageLevel:
     shared. `reuse`: along which fan-out dims an operand is shared, `rows:output cols:input`: outputs are summed along
     rows, inputs are sent to all columns; a dim not named takes any loop. `network`: what the wires below it do,
     multicast (one read feeds all), reduce (sums on the way up), or unicast. `buffering`: double (filled while it is
-    read) or single.
+    read) or single. `formats`: of operands whose zeros are left out, `input:rlc5 weight:csr`.
     """
 
     write_bandwidth_bytes_per_s: Sourced
@@ -114,6 +114,7 @@ class StorageLevel:
     reuse: str = "any"
     network: str = "multicast reduce"
     buffering: str = "double"
+    formats: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ class SpatialArray:
 
     `levels`: outermost first; each is a memory of the device, of the same name. `energy_joule_per_mac`: at
     `mac_bits` wide operands. `dataflow`: any (the mapper is free), or rs for the row-stationary mapping of Eyeriss.
+    `zeros`: what the arithmetic does where an operand is zero, `input:gate weight:skip:4`.
     """
 
     clock_hz: Sourced
@@ -129,6 +131,7 @@ class SpatialArray:
     mac_bits: Sourced
     levels: FrozenMap[str, StorageLevel]
     dataflow: str = "any"
+    zeros: str = "none"
     constants: FrozenMap[str, Sourced] = field(default_factory=FrozenMap)
 
 

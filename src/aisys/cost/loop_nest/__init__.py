@@ -4,9 +4,10 @@ from aisys.cost.loop_nest.einsum import Einsum, Operand, attention, conv, matmul
 from aisys.cost.loop_nest.evaluate import Accesses, NestCost, check_fits, evaluate
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable, check, parse
+from aisys.cost.loop_nest.zeros import Zeros
 
 __all__ = [
     "Accesses", "Einsum", "Hierarchy", "Keep", "Level", "Loop", "Mapping", "MappingTable", "NestCost", "Operand",
-    "attention",
+    "Zeros", "attention",
     "check", "check_fits", "conv", "evaluate", "matmul", "parse", "spmm",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from aisys.cost.loop_nest.hierarchy import Level
 from aisys.cost.loop_nest.partial import Ints, Partials, Step, pareto
 from aisys.cost.loop_nest.space import Space
+from aisys.cost.loop_nest.zeros import saved
 from aisys.frozen import FrozenMap
 
 
@@ -45,9 +46,9 @@ class Arrangement:
 
 def start(space: Space) -> Partials:
     """One multiply-accumulate per tile: each takes one element of every operand from the level outside."""
-    macs = float(space.einsum.num_macs)
+    macs, left = float(space.einsum.num_macs), saved(space.einsum, space.machine.zeros)
     zero, all_macs = np.zeros(1), np.full(1, macs)
-    columns = {"joule": np.full(1, macs * space.machine.mac_joule), "busy": all_macs}
+    columns = {"joule": np.full(1, macs * space.machine.mac_joule * left.done), "busy": all_macs * left.timed}
     columns |= {f"away:{o.name}": all_macs for o in space.einsum.operands}
     columns |= dict.fromkeys(("read", "written", "used", "above", "below"), zero)
     index = np.zeros((1, len(space.dims)), np.int64)
@@ -152,13 +153,16 @@ def keep(plan: Arrangement, table: Partials, position: int, name: str) -> Partia
     first = plan.first_visits(position, name)
     drained = tiles if is_output and has_outer else 0.0
     filled = tiles - first if has_outer else 0.0
-    read = asked - plan.unread(position, name, table.child(name)) + (drained if space.machine.reads_on_drain else 0.0)
+    left = space.machine.saved(space.einsum, position, operand)
+    served = asked - plan.unread(position, name, table.child(name))
+    read = drained if space.machine.reads_on_drain else 0.0
     updated = asked if is_output else np.zeros(len(table))
-    joule = read * level.read_joule_per_bit + filled * level.write_joule_per_bit + updated * level.update_joule_per_bit
+    joule = read * level.read_joule_per_bit + filled * level.write_joule_per_bit
+    joule = joule + left.done * (served * level.read_joule_per_bit + updated * level.update_joule_per_bit)
     columns = {
         f"away:{name}": tiles if has_outer else np.zeros(len(table)),
-        "read": table.columns["read"] + bits * read,
-        "written": table.columns["written"] + bits * (filled + updated),
+        "read": table.columns["read"] + bits * (read + served * left.timed),
+        "written": table.columns["written"] + bits * (filled + updated * left.timed),
         "joule": table.columns["joule"] + bits * joule,
         "used": table.columns["used"] + bits * elements,
     }

@@ -89,7 +89,7 @@ class Bound:
 
     def _served(self, operand: Operand, position: int, asked: Floats, size: float) -> Any:
         level = self.plan.space.machine.levels[position]
-        bits = level.bits(operand)
+        bits = level.bits(operand) * self.plan.space.machine.saved(self.plan.space.einsum, position, operand).done
         if operand.role != "output":
             return bits * asked * level.read_joule_per_bit
         first = self.plan.unread(position, operand.name, INNERMOST)

@@ -3,13 +3,15 @@
 `output[k, p] += weight[k, c, r] * input[c, 2 p + r]` is a convolution with stride 2 of one dimension.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
+from typing import Any
 
 from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
+from aisys.ir.density import DENSE, Density, Uniform
 
 ROLES = ("input", "weight", "output")
 MAX_EXTENT = 2**40
@@ -22,14 +24,14 @@ Rank = FrozenMap[str, int]
 class Operand:
     """One tensor of an einsum. role: input, weight or output, which a memory's `keeps` names.
 
-    density: the stored share of non-zeros; 1 is dense.
+    density: where it is zero. What that saves is for the machine to say: its formats, and what it looks for.
     """
 
     name: str
     role: str
     ranks: tuple[Rank, ...]
     bits: int = 8
-    density: float = 1.0
+    density: Density = DENSE
 
     @property
     def dims(self) -> frozenset[str]:
@@ -38,7 +40,11 @@ class Operand:
 
     def elements(self, tile: Mapping[str, int]) -> int:
         """How many elements a tile of these extents touches; gaps between strided elements count as touched."""
-        return prod(1 + sum(c * (tile[d] - 1) for d, c in rank.items()) for rank in self.ranks)
+        return prod(self.widths(tile))
+
+    def widths(self, tile: Mapping[str, int]) -> tuple[int, ...]:
+        """Elements along each rank of a tile of these extents."""
+        return tuple(1 + sum(c * (tile[d] - 1) for d, c in rank.items()) for rank in self.ranks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,24 @@ class Einsum:
     def num_macs(self) -> int:
         """Points of its iteration space: one multiply-accumulate each."""
         return prod(self.extents.values())
+
+    def with_density(self, name: str, density: Density) -> "Einsum":
+        """The same where operand `name` has zeros. Raises BadInput for the output, whose sums may be anything."""
+        if self.operand(name).role == "output":
+            raise BadInput(f"{self.name}: {name} is written; give the density of an operand that is read")
+        changed = (replace(one, density=density) if one.name == name else one for one in self.operands)
+        return replace(self, operands=tuple(changed))
+
+    def matrix(self, operand: Operand, widths: Sequence[Any]) -> tuple[Any, Any]:
+        """A tile of `operand` with these widths of its ranks as it is stored: rows, and columns along the sums."""
+        rows: Any = 1
+        columns: Any = 1
+        for rank, width in zip(operand.ranks, widths, strict=True):
+            if rank.keys() <= self.output.dims:
+                rows = rows * width
+            else:
+                columns = columns * width
+        return rows, columns
 
     def operand(self, name: str) -> Operand:
         """The operand `name`. Raises BadInput with the known names."""
@@ -141,16 +165,10 @@ def attention(extents: Mapping[str, int], *, bits: int = 8) -> tuple[Einsum, Ein
 
 
 def spmm(*, m: int, n: int, k: int, density: float, bits: int = 8) -> Einsum:
-    """out[m,n] += a[m,k] * w[k,n] where only `density` of a is stored; the loop nest walks it as dense.
-
-    What skipping or gating saves is for the cost model of sparse operands to say.
-    """
+    """out[m,n] += a[m,k] * w[k,n] where `density` of a, at any places, is not zero."""
     if not 0 < density <= 1:
         raise BadInput(f"spmm: density is {density:g}; give more than 0 and at most 1")
-    dense = _named("spmm", dict(m=m, n=n, k=k), ("m k", "k n", "m n"), bits)
-    first, *rest = dense.operands
-    sparse = Operand(name=first.name, role=first.role, ranks=first.ranks, bits=bits, density=density)
-    return Einsum(name="spmm", extents=dense.extents, operands=(sparse, *rest))
+    return _named("spmm", dict(m=m, n=n, k=k), ("m k", "k n", "m n"), bits).with_density("input", Uniform(density))
 
 
 def _named(name: str, extents: Mapping[str, int], tensors: Iterable[str], bits: int) -> Einsum:

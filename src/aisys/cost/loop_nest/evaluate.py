@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aisys.cost.loop_nest import pieces
 from aisys.cost.loop_nest.counting import Floats
 from aisys.cost.loop_nest.einsum import Einsum, Operand
 from aisys.cost.loop_nest.hierarchy import Hierarchy
-from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, MappingTable
+from aisys.cost.loop_nest.mapping import Mapping, MappingTable
 from aisys.cost.loop_nest.traffic import Visits, Walk, first_visits, moved, visits
+from aisys.cost.loop_nest.zeros import saved
 from aisys.errors import BadInput
 from aisys.frozen import FrozenMap
 
@@ -47,11 +49,13 @@ class Accesses:
 class NestCost:
     """What each mapping of a table costs, arrays [rows].
 
-    accesses: (level, operand) to its counts. level_cycles: what the ports of each level need. used_bits: what one
-    instance holds. fits: whether every level has room. utilisation: work per unit and cycle of the compute part.
+    accesses: (level, operand) to its counts, those of the dense nest. element_bits: what each of them takes there on
+    average, for operands that are stored in a format in its pieces. level_cycles: what the ports of each level need.
+    used_bits: what one instance holds. fits: whether every level has room. utilisation: work per unit and step.
     """
 
     accesses: FrozenMap[tuple[str, str], Accesses]
+    element_bits: FrozenMap[tuple[str, str], Floats]
     compute_cycles: Floats
     level_cycles: FrozenMap[str, Floats]
     cycles: Floats
@@ -93,20 +97,24 @@ def _evaluate(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> NestCo
     for operand in einsum.operands:
         for name, found in _of_operand(walk, machine, table.nest, operand).items():
             accesses[name, operand.name] = _filled(found, rows)
-    counted = _Counted(walk, machine, accesses)
+    element_bits = pieces.element_bits(walk, machine, table.nest)
+    counted = _Counted(walk, machine, accesses, element_bits)
     positions = {level.name: position for position, level in enumerate(machine.levels)}
-    compute = _column(_steps(walk), rows)
+    left = saved(einsum, machine.zeros)
+    steps = _column(_steps(walk), rows)
+    compute = steps * left.timed
     port = {name: _column(counted.port_cycles(position), rows) for name, position in positions.items()}
     waiting = sum(counted.refill_cycles(p) for p in positions.values() if not machine.levels[p].is_double_buffered)
     cycles = np.max([*port.values(), compute], axis=0) + waiting
     joule = {name: _column(counted.joule(position, cycles), rows) for name, position in positions.items()}
-    mac_joule = einsum.num_macs * machine.mac_joule
+    mac_joule = einsum.num_macs * machine.mac_joule * left.done
     used = {name: _column(counted.bits(position, "tile"), rows) for name, position in positions.items()}
     fits = np.all([used[level.name] <= level.capacity_bits for level in machine.levels], axis=0)
     return NestCost(
-        accesses=FrozenMap(accesses), compute_cycles=compute, level_cycles=FrozenMap(port), cycles=cycles,
+        accesses=FrozenMap(accesses), element_bits=FrozenMap(element_bits), compute_cycles=compute,
+        level_cycles=FrozenMap(port), cycles=cycles,
         level_joule=FrozenMap(joule), mac_joule=mac_joule, energy_joule=mac_joule + np.sum([*joule.values()], axis=0),
-        used_bits=FrozenMap(used), fits=fits, utilisation=einsum.num_macs / (compute * machine.num_macs),
+        used_bits=FrozenMap(used), fits=fits, utilisation=einsum.num_macs / (steps * machine.num_macs),
     )  # fmt: skip
 
 
@@ -121,6 +129,7 @@ class _Counted:
     walk: Walk
     machine: Hierarchy
     accesses: dict[tuple[str, str], Accesses]
+    element_bits: dict[tuple[str, str], Floats]
 
     def instances(self, position: int) -> Any:
         """Instances that take part: the spatial loops over the fan-outs outside the level."""
@@ -132,14 +141,25 @@ class _Counted:
         return used
 
     def bits(self, position: int, *counts: str) -> Any:
-        """Bits of the given counts, over all instances and operands."""
-        level = self.machine.levels[position]
+        """Bits of the given counts, over all instances and operands, without those of skipped steps."""
+        name = self.machine.levels[position].name
         total: Any = 0.0
         for operand in self.walk.einsum.operands:
-            found = self.accesses.get((level.name, operand.name))
-            for count in counts if found is not None else ():
-                total = total + level.bits(operand) * getattr(found, count)
+            found = self.accesses.get((name, operand.name))
+            if found is None:
+                continue
+            timed = self.machine.saved(self.walk.einsum, position, operand).timed
+            for count in counts:
+                total = total + self.element_bits[name, operand.name] * self._left(found, count, timed)
         return total
+
+    def _left(self, found: Accesses, count: str, share: float) -> Any:
+        """A count of which the arithmetic asks for no more than `share`: of reads and updates, drained tiles aside."""
+        whole = getattr(found, count)
+        if share == 1 or count not in ("reads", "updates"):
+            return whole
+        drained = found.drains if count == "reads" and self.machine.reads_on_drain else 0.0
+        return drained + (whole - drained) * share
 
     def port_cycles(self, position: int) -> Any:
         """Cycles that the ports of one instance are busy."""
@@ -163,15 +183,18 @@ class _Counted:
         total: Any = level.leak_joule_per_cycle * self.machine.num_instances(position) * cycles
         for operand in self.walk.einsum.operands:
             found = self.accesses.get((level.name, operand.name))
-            for count, joule in joule_per_bit.items() if found is not None else ():
-                words = _in_blocks(getattr(found, count), instances, level.block_words)
-                total = total + level.bits(operand) * joule * words
+            if found is None:
+                continue
+            done = self.machine.saved(self.walk.einsum, position, operand).done
+            for count, joule in joule_per_bit.items():
+                words = _in_blocks(self._left(found, count, done), instances, level.block_words)
+                total = total + self.element_bits[level.name, operand.name] * joule * words
         return total
 
 
 def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand) -> dict[str, dict[str, Any]]:
     """Counts of one operand at each level that keeps it."""
-    places = _places(nest, operand)
+    places = pieces.places(nest, operand)
     is_output = operand.role == "output"
     found: dict[str, dict[str, Any]] = {}
     incoming: Any = 0.0
@@ -192,18 +215,6 @@ def _of_operand(walk: Walk, machine: Hierarchy, nest: Mapping, operand: Operand)
             "fills": incoming - (own if is_output else 0.0) if position else 0.0,
         }  # fmt: skip
         incoming = below
-    return found
-
-
-def _places(nest: Mapping, operand: Operand) -> list[tuple[str, int]]:
-    """The levels that keep `operand`, outermost first, and how many loops lie outside each."""
-    found: list[tuple[str, int]] = []
-    depth = 0
-    for node in nest.nodes:
-        if isinstance(node, Loop):
-            depth += 1
-        elif isinstance(node, Keep) and operand.name in node.operands:
-            found.append((node.level, depth))
     return found
 
 
@@ -243,8 +254,15 @@ def _joined(parts: list[NestCost]) -> NestCost:
         key: Accesses(**{f: join(lambda p, k=key, f=f: getattr(p.accesses[k], f)) for f in Accesses.__slots__})
         for key in first.accesses
     }
+    element_bits = {
+        key: value if np.ndim(value) == 0 else join(lambda p, k=key: p.element_bits[k])
+        for key, value in first.element_bits.items()
+    }
     plain = {n: join(lambda p, n=n: getattr(p, n)) for n in _ARRAYS}
-    return NestCost(accesses=FrozenMap(accesses), mac_joule=first.mac_joule, **{n: maps(n) for n in _MAPS}, **plain)
+    return NestCost(
+        accesses=FrozenMap(accesses), element_bits=FrozenMap(element_bits), mac_joule=first.mac_joule,
+        **{n: maps(n) for n in _MAPS}, **plain,
+    )  # fmt: skip
 
 
 _ARRAYS = ("compute_cycles", "cycles", "energy_joule", "fits", "utilisation")

@@ -6,7 +6,7 @@ For a quick price of one op. The optimal mapping, with its proof, is the mapper'
 from itertools import permutations
 from math import ceil
 
-from aisys.cost.loop_nest.einsum import Einsum
+from aisys.cost.loop_nest.einsum import Einsum, Operand
 from aisys.cost.loop_nest.evaluate import check_fits, evaluate
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, Node, check
@@ -114,7 +114,12 @@ def _has_room(einsum: Einsum, holder: Holder, tile: dict[str, int]) -> bool:
     level, beside = holder
     held = {dim: min(size * beside.get(dim, 1), einsum.extents[dim]) for dim, size in tile.items()}
     kept = (operand for operand in einsum.operands if operand.role in level.keeps)
-    return sum(level.bits(operand) * operand.elements(held) for operand in kept) <= level.capacity_bits
+    return sum(_bits(einsum, level, operand, held) for operand in kept) <= level.capacity_bits
+
+
+def _bits(einsum: Einsum, level: Level, operand: Operand, held: dict[str, int]) -> float:
+    """Of a tile that is stored as one piece."""
+    return level.bits(operand, einsum.matrix(operand, operand.widths(held))) * operand.elements(held)
 
 
 def _orders(einsum: Einsum) -> list[tuple[str, ...]]:

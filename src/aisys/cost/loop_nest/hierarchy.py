@@ -1,11 +1,13 @@
 """The machine as a loop nest sees it: levels of storage, how many of each, what an access costs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, prod
 
-from aisys.cost.loop_nest.einsum import ROLES, Operand
+from aisys.cost.loop_nest.einsum import ROLES, Einsum, Operand
+from aisys.cost.loop_nest.zeros import NOTHING, Saved, Zeros, read_zeros, saved
 from aisys.errors import BadInput, Unsupported, unknown_name
 from aisys.frozen import FrozenMap
+from aisys.ir.sparse_format import Format, read_format
 from aisys.machine import Device, Memory, SpatialArray, StorageLevel
 
 
@@ -19,7 +21,8 @@ class Level:
     on their way up. word_bits: bits that
     one element takes here; 0: as many as the operand has. block_words: elements of
     one access, of which an instance makes a whole number in a run. joule per bit and bits per cycle are of
-    the port; leak is of one cycle.
+    the port; leak is of one cycle. formats: role to the format in which its tiles are stored and moved; whole
+    where left out.
     """
 
     name: str
@@ -39,15 +42,28 @@ class Level:
     write_joule_per_bit: float = 0.0
     update_joule_per_bit: float = 0.0
     leak_joule_per_cycle: float = 0.0
+    formats: FrozenMap[str, Format] = field(default_factory=FrozenMap)
 
     @property
     def num_children(self) -> int:
         """Instances of the next level (or multiply-accumulate units) below each instance."""
         return prod(self.fanout.values())
 
-    def bits(self, operand: Operand) -> int:
-        """Bits that one element of `operand` takes here."""
-        return self.word_bits or operand.bits
+    def bits(self, operand: Operand, shape: tuple[int, int] | None = None) -> float:
+        """Bits that one element of `operand` takes here on average, in pieces of `shape` (rows, columns).
+
+        Raises Unsupported without a shape for a format whose bits depend on it.
+        """
+        width, form = self.word_bits or operand.bits, self.formats.get(operand.role)
+        if form is None:
+            return width
+        if shape is None and not form.is_even:
+            raise Unsupported(
+                f"{self.name} stores {operand.name} as {form}, whose bits depend on the tile; evaluate a mapping, "
+                "or search with a bitmap"
+            )
+        rows, columns = shape or (1, 1)
+        return form.expected_bits((rows, columns), operand.density, width) / (rows * columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +71,7 @@ class Hierarchy:
     """`levels`, outermost first, around the multiply-accumulate units below the last one.
 
     reads_on_drain: a tile of outputs that leaves a level is read there; Timeloop does not count that read.
+    zeros: role of an operand to what the arithmetic does where it is zero; nothing where left out.
     """
 
     name: str
@@ -63,6 +80,7 @@ class Hierarchy:
     clock_hz: float = 1e9
     dataflow: str = "any"
     reads_on_drain: bool = True
+    zeros: FrozenMap[str, Zeros] = field(default_factory=FrozenMap)
 
     @classmethod
     def of(cls, device: Device) -> "Hierarchy":
@@ -81,10 +99,32 @@ class Hierarchy:
         levels = tuple(
             _level(device.name, name, level, device.memories[name], clock) for name, level in array.levels.items()
         )
-        return cls(
+        found = cls(
             name=device.name, levels=levels, mac_joule=float(array.energy_joule_per_mac), clock_hz=clock,
             dataflow=array.dataflow,
         )  # fmt: skip
+        for role, text in _by_role(f"zeros of {device.name}", array.zeros).items():
+            found = found.looking(role, text)
+        return found
+
+    def looking(self, role: str, text: str) -> "Hierarchy":
+        """The same where the arithmetic does what `text` says about zeros of that role, `gate` or `skip:4`.
+
+        Without a number all units skip together that work on different elements at once.
+        """
+        different = (
+            extent for level in self.levels for fan, extent in level.fanout.items() if level.reuse.get(fan) != role
+        )
+        return replace(self, zeros=FrozenMap({**self.zeros, role: read_zeros(text, prod(different))}))
+
+    def storing(self, role: str, form: Format, level: str = "") -> "Hierarchy":
+        """The same where `level`, or every level that keeps them, stores operands of that role in a format."""
+        at = (self.index(level),) if level else range(len(self.levels))
+        levels = tuple(
+            replace(one, formats=FrozenMap({**one.formats, role: form})) if p in at and role in one.keeps else one
+            for p, one in enumerate(self.levels)
+        )
+        return replace(self, levels=levels)
 
     def index(self, name: str) -> int:
         """The position of level `name`, outermost is 0. Raises UnknownName."""
@@ -99,6 +139,10 @@ class Hierarchy:
             return False
         level = self.levels[self.index(over.rpartition(".")[0])]
         return level.can_reduce if is_output else level.can_multicast
+
+    def saved(self, einsum: Einsum, position: int, operand: Operand) -> Saved:
+        """What is left of the reads and updates that a level serves inwards: all, but for those of the innermost."""
+        return saved(einsum, self.zeros, operand) if position + 1 == len(self.levels) else NOTHING
 
     def num_instances(self, position: int) -> int:
         """How many instances of the level at `position` there are; len(levels) asks for the arithmetic units."""
@@ -136,5 +180,18 @@ def _level(device: str, name: str, level: StorageLevel, memory: Memory, clock_hz
         can_multicast="multicast" in network, can_reduce="reduce" in network,
         read_joule_per_bit=memory.energy_joule_per_byte / 8,
         write_joule_per_bit=level.energy_joule_per_byte_written / 8,
-        update_joule_per_bit=level.energy_joule_per_byte_written / 8,
+        update_joule_per_bit=level.energy_joule_per_byte_written / 8, formats=_formats(where, level.formats),
     )  # fmt: skip
+
+
+def _formats(where: str, text: str) -> FrozenMap[str, Format]:
+    return FrozenMap({role: read_format(word) for role, word in _by_role(f"formats of {where}", text).items()})
+
+
+def _by_role(where: str, text: str) -> dict[str, str]:
+    """`input:gate weight:skip:4` by role; nothing for `none`."""
+    found = {role: word for role, _, word in (one.partition(":") for one in text.split() if one != "none")}
+    for role in found:
+        if role not in ("input", "weight"):
+            raise unknown_name(where, role, ("input", "weight"))
+    return found

@@ -43,6 +43,8 @@ def totals(einsum: Einsum, machine: Hierarchy, table: MappingTable) -> tuple[Flo
             for level in machine.levels
         ]
     )  # fmt: skip
+    if machine.zeros:
+        raise Unsupported(f"{machine.name} looks for zeros; ask evaluate")
     bits = np.array([machine.levels[level].bits(einsum.operands[o]) for o, level, *_ in places], float)
     size = np.array([float(einsum.operands[o].elements(einsum.extents)) for o, *_ in places])
     found = np.empty((3, len(table)))
