@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +28,13 @@ def rows() -> list[dict[str, str]]:
     return found
 
 
-def priced(row: dict[str, str]) -> CostTable:
+def priced(row: dict[str, str], ending: str = "") -> CostTable:
     grid = device("systolic-32x32")
     assert isinstance(grid.architecture, SystolicArray)
     extents = {name: Sourced(int(row[name[0].upper()]), source="the run", kind="assumed") for name in ("rows", "cols")}
     table = OpTable.of(
         "matmul", batch=1, **{axis.lower(): int(row[axis]) for axis in "MNK"}, b_is_weight=True, a_dtype="int8",
-        b_dtype="int8", out_dtype="int8", math="int8",
+        b_dtype="int8" + ending, out_dtype="int8", math="int8",
     )  # fmt: skip
     return cost(table, replace(grid, architecture=replace(grid.architecture, dataflow=row["dataflow"], **extents)))
 
@@ -43,6 +44,20 @@ def test_every_row_of_every_table_is_equal_in_cycles_and_accesses_sparse_ones_to
         found = run(path)
         assert found.exact == found.errors.rows > 0, path.name
         assert all(reason == "the run has stalls" for _, reason in found.skipped), path.name
+
+
+def test_weights_whose_format_is_n_of_m_take_the_cycles_of_sparse_runs() -> None:
+    """The op table alone says it: b_dtype int8_2of4, and the row of a dense one beside it."""
+    lines = [x for x in Path(TABLES or "", "oracle", "scalesim_sparse.csv").read_text().splitlines() if x[:1] != "#"]
+    found = [row for row in csv.DictReader(lines) if row["mode"].startswith("layer") and row["stall_cycles"] == "0"]
+    sparse = [row for row in found if ":" in row["ratio"]]
+    assert sparse
+    for row in sparse:
+        n, m = re.findall(r"\d+", row["ratio"])
+        done = priced({**row, "dataflow": "ws"}, f"_{n}of{m}")
+        assert done.counts["cycles"][0] - 1 == float(row["total_cycles"])
+        assert done.counts["ifmap_reads"][0] == float(row["sram_ifmap_reads"])
+        assert done.time_s[0] < priced({**row, "dataflow": "ws"}).time_s[0]
 
 
 def test_cycles_of_every_stall_free_run_are_exact() -> None:

@@ -214,9 +214,9 @@ ROW_WISE = {
 def test_layer_wise_sparse_runs_are_those_of_scalesim(case: tuple[int, int, int, int, int, str]) -> None:
     m, n, k, rows, cols, density = case
     keep, of = (int(x) for x in density.split(":"))
-    done = sparse.layer_wise(product(m, n, k), small(rows, cols), keep, of)
+    done = run(sparse.n_of_m(product(m, n, k), keep, of), small(rows, cols))
     found = (done.cycles - 1, done.ifmap_reads, done.filter_reads, done.ofmap_writes)
-    words = sparse.metadata_words(product(m, n, k), keep, of)[0]
+    words = sparse.metadata_words(sparse.n_of_m(product(m, n, k), keep, of))[0]
     assert (*(round(float(x[0]), 9) for x in found), words) == LAYER_WISE[case]
 
 
@@ -229,11 +229,11 @@ def test_row_wise_sparse_runs_are_those_of_scalesim(case: tuple[int, int, int, i
 
 
 def test_dense_weights_are_the_dense_run_and_impossible_densities_are_refused() -> None:
-    dense, full = run(product(5, 7, 9), small(4, 4)), sparse.layer_wise(product(5, 7, 9), small(4, 4), 4, 4)
+    dense, full = (run(p, small(4, 4)) for p in (product(5, 7, 9), sparse.n_of_m(product(5, 7, 9), 4, 4)))
     assert (dense.cycles[0], dense.ifmap_reads[0]) == (full.cycles[0], full.ifmap_reads[0])
     with pytest.raises(BadInput, match="3:2 is no density"):
-        sparse.layer_wise(product(5, 7, 9), small(4, 4), 3, 2)
+        sparse.n_of_m(product(5, 7, 9), 3, 2)
     with pytest.raises(Unsupported, match="blocks of 3 do not fill 4 rows twice over; use an even divisor of 8"):
         sparse.row_wise(product(5, 7, 9), small(4, 4), 3)
     with pytest.raises(Unsupported, match="dataflow 'os' has no such run, use 'ws'"):
-        sparse.layer_wise(product(5, 7, 9), small(4, 4, "os"), 2, 4)
+        run(sparse.n_of_m(product(5, 7, 9), 2, 4), small(4, 4, "os"))

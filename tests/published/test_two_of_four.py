@@ -1,15 +1,18 @@
 """2:4 tensor cores: half the stored values, at most twice as fast, and near what was measured without any fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import aisys
-from aisys.cost import cost
-from aisys.errors import CannotApply, Unsupported
+from aisys.cost import cost, graph_cost
+from aisys.errors import BadInput, CannotApply, Unsupported
 from aisys.ir import OpTable, dtype
 from aisys.ir.sparse_format import Grouped
 from aisys.machine import load
 from aisys.technique.structured_sparsity import StructuredSparsity
+from aisys.technique.weight_quantization import WeightQuantization
 
 
 def seconds(shape, *, is_sparse, device="a100-sxm4-80gb", tier="analytic"):
@@ -65,6 +68,36 @@ def test_the_two_largest_of_four_stay():
     assert (pruned["lm_head"] == 1).all()
     with pytest.raises(CannotApply, match="axis 'last' of 'w' has extent 6"):
         StructuredSparsity().emulate({"w": np.ones((2, 6))})
+
+
+def test_a_network_of_convolutions_takes_about_half_the_cycles_where_weights_stay_in_place():
+    """Every layer but the first and the last: their k is halved, and folds that were full stay full."""
+    graph, array = aisys.read("resnet18"), aisys.device("systolic-32x32")
+    keep = ("conv.weight", "*fc*")
+    sparse = StructuredSparsity(keep=keep).apply(graph)
+    dense, halved = graph_cost(graph, array), graph_cost(sparse, array)
+    assert sparse.flop == graph.flop
+    for before, after in zip(dense.kernels, halved.kernels, strict=True):
+        if before.kind == "conv":
+            share = after.counts["cycles"] / before.counts["cycles"]
+            assert share == 1 if before is dense.kernels[0] else 0.5 <= share < 0.56
+    assert halved.time_s < dense.time_s
+    with pytest.raises(Unsupported, match="N:M weights stay in place; dataflow 'os'"):
+        graph_cost(sparse, replace(array, architecture=replace(array.architecture, dataflow="os")))
+    with pytest.raises(Unsupported, match="tpu-v5e multiplies every weight"):
+        graph_cost(sparse, aisys.device("tpu-v5e"))
+
+
+def test_quantized_weights_are_pruned_too_and_any_n_of_m_has_a_format():
+    graph = aisys.read("smollm2-135m", tokens=1)
+    small = StructuredSparsity().apply(WeightQuantization(bits=4, group=64).apply(graph))
+    names = {tensor.dtype.name for block in small.blocks for tensor in block.tensors.values()}
+    assert {"int4_g64_s16_2of4"} == {name for name in names if "of" in name}
+    assert dtype("int4_g64_s16_2of4").bits_per_element == (4 + 2) / 2 + 16 / 64
+    assert dtype("int4_g64_s16_2of4").family == "int4_2of4"
+    assert dtype("int8_1of8").bits_per_element == (8 + 3) / 8
+    with pytest.raises(BadInput, match="3:2"):
+        StructuredSparsity(kept=3, of=2)
 
 
 def test_a_model_keeps_its_flop_and_stores_less():

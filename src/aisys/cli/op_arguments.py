@@ -5,6 +5,7 @@ from typing import Any
 
 from aisys.errors import BadInput, unknown_name
 from aisys.ir import COLUMNS, OpTable, dtype
+from aisys.ir.dtype import split_density
 
 FORMATS: Mapping[str, tuple[str, str, str, str]] = {
     "fp8": ("fp8", "fp8", "bf16", "fp8"),
@@ -14,7 +15,9 @@ FORMATS: Mapping[str, tuple[str, str, str, str]] = {
     "int8_wo": ("bf16", "int8", "bf16", "bf16"),
     "int4_wo": ("bf16", "int4", "bf16", "bf16"),
 }
-"""What `dtype=` of a matmul means: formats of a, b and the result, and the multiplier's; others are all four alike."""
+"""What `dtype=` of a matmul means: formats of a, b and the result, and the multiplier's; others are all four alike.
+
+With the ending _2of4 (or any N:M) the weights keep two of every four."""
 
 STREAMS: Mapping[str, int] = {
     "norm": 1, "activation": 1, "gated_activation": 2, "add": 2, "rope": 1, "softmax": 1, "cast": 1,
@@ -74,7 +77,8 @@ def _value(name: str, text: str, kind: type) -> Any:
             raise BadInput(f"{name}={text[:40]!r} is neither true nor false")
         return text.lower() in ("true", "1", "yes")
     if kind is str:
-        return text if name == "function" else dtype(FORMATS[text][1] if text in FORMATS else text).name and text
+        base, ending = split_density(text)
+        return text if name == "function" else dtype(FORMATS.get(base, ("", base))[1] + ending).name and text
     try:
         value = float(text) if kind is float else int(text.replace("_", ""))
     except ValueError:
@@ -86,8 +90,9 @@ def _value(name: str, text: str, kind: type) -> Any:
 
 
 def _formats(given: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    name = given.get("dtype", "bf16")
-    return FORMATS.get(name, (name, name, name, name))
+    name, ending = split_density(given.get("dtype", "bf16"))
+    a, b, out, math = FORMATS.get(name, (name, name, name, name))
+    return a, b + ending, out, math + ending
 
 
 def _matmul(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -235,9 +235,10 @@ def _of_attention(table: OpTable, row: int) -> list[Einsum]:
 
 
 def _with_bits(einsum: Einsum, table: OpTable, row: int, columns: tuple[str, str, str]) -> Einsum:
+    formats = [dtype(str(table[f"{column}_dtype"][row])) for column in columns]
     operands = tuple(
-        replace(operand, bits=int(dtype(str(table[f"{column}_dtype"][row])).bits))
-        for operand, column in zip(einsum.operands, columns, strict=True)
+        replace(operand, bits=stored.bits, density=stored.density)
+        for operand, stored in zip(einsum.operands, formats, strict=True)
     )
     return replace(einsum, operands=operands)
 

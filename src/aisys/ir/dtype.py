@@ -5,11 +5,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from aisys.errors import unknown_name
+from aisys.ir.density import DENSE, Density, NOfM
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """A number format; each `group` of elements shares one scale and one zero point (group 0: one for the tensor)."""
+    """A number format; each `group` of elements shares one scale and one zero point (group 0: one for the tensor).
+
+    kept, of: of every `of` elements `kept` are stored, each with its place among them; the others are zero.
+    """
 
     name: str
     bits: int
@@ -17,6 +21,17 @@ class DType:
     scale_bits: int = 0
     zero_point_bits: int = 0
     is_float: bool = True
+    kept: int = 1
+    of: int = 1
+
+    @property
+    def density(self) -> Density:
+        """Where elements are zero by the format itself."""
+        return NOfM(self.kept, self.of) if self.of > 1 else DENSE
+
+    @property
+    def _place_bits(self) -> int:
+        return (self.of - 1).bit_length()
 
     @property
     def family(self) -> str:
@@ -25,13 +40,14 @@ class DType:
         >>> dtype("int4_g64_s16").family, dtype("fp8_block").family
         ('int4', 'fp8_block')
         """
-        return f"int{self.bits}" if _GROUPED.fullmatch(self.name) else self.name
+        base, ending = split_density(self.name)
+        return f"int{self.bits}{ending}" if _GROUPED.fullmatch(base) else self.name
 
     @property
     def bits_per_element(self) -> float:
         """Stored bits per element with the group's share of scale and zero point."""
         shared = self.scale_bits + self.zero_point_bits
-        return self.bits + (shared / self.group if self.group else 0.0)
+        return (self.bits + self._place_bits) * self.kept / self.of + (shared / self.group if self.group else 0.0)
 
     @property
     def bytes_per_element(self) -> float:
@@ -45,15 +61,14 @@ class DType:
         2000.0
         """
         shared = (self.scale_bits + self.zero_point_bits) * num_elements / self.group if self.group else 0.0
-        return (self.bits * num_elements + shared) / 8
+        values = (self.bits + self._place_bits) * num_elements * self.kept / self.of
+        return (values + shared) / 8
 
 
 DTYPES = {
     d.name: d
     for d in (
         DType("fp64", 64),
-        DType("fp16_2of4", 8, group=4, scale_bits=4),
-        DType("bf16_2of4", 8, group=4, scale_bits=4),
         DType("fp32", 32),
         DType("tf32", 32),
         DType("bf16", 16),
@@ -70,29 +85,43 @@ DTYPES = {
     )
 }
 """Formats by name. Group sizes: DeepSeek-V3 report 2024 (fp8_block: 128x128 weight blocks), NVIDIA Blackwell
-(nvfp4: 16 elements), OCP microscaling 1.0 (mxfp4: 32 elements), Frantar et al. 2023 (int4: 128).
-2of4: of every four elements two values, 8 bits per element, and 4 bits of places (Mishra et al. 2021)."""
+(nvfp4: 16 elements), OCP microscaling 1.0 (mxfp4: 32 elements), Frantar et al. 2023 (int4: 128)."""
 
 TWO_OF_FOUR = "_2of4"
-"""Ends the name of a format whose multiplier leaves out two of every four products along k."""
+"""Ends the name of a format that leaves out two of every four products along k. Source: Mishra et al. 2021."""
 
-
-_GROUPED = re.compile(r"int([1-8])_g([1-9][0-9]{0,9})_s(8|16|32)(?:_z([1-8]))?")
+_GROUPED = re.compile(r"int([1-8])_g([1-9][0-9]{0,9})_s(8|16|32)(?:_z(16|[1-8]))?")
+_N_OF_M = re.compile(r"(.{1,40})_([1-9][0-9]?)of([1-9][0-9]?)")
 
 
 @lru_cache(maxsize=4096)
 def dtype(name: str) -> DType:
     """The number format called `name`; `grouped_integer` explains names like int4_g64_s16. Raises UnknownName.
 
-    >>> dtype("int4_g64_s16_z4").bits_per_element
-    4.3125
+    A format with the ending _2of4 stores two of every four elements, and their places.
+
+    >>> dtype("int4_g64_s16_z4").bits_per_element, dtype("fp16_2of4").bits_per_element
+    (4.3125, 9.0)
     """
     if name in DTYPES:
         return DTYPES[name]
+    if found := _N_OF_M.fullmatch(name):
+        density = NOfM(int(found[2]), int(found[3]))
+        return replace(dtype(found[1]), name=name, kept=density.n, of=density.m)
     parts = _GROUPED.fullmatch(name)
     if parts is None:
         raise unknown_name("dtype", name, DTYPES)
     return grouped_integer(*(int(x or 0) for x in parts.groups()))
+
+
+def split_density(name: str) -> tuple[str, str]:
+    """The name of the format without its N:M, and the ending that says it.
+
+    >>> split_density("int8_2of4"), split_density("bf16")
+    (('int8', '_2of4'), ('bf16', ''))
+    """
+    found = _N_OF_M.fullmatch(name)
+    return (found[1], name[len(found[1]) :]) if found else (name, "")
 
 
 def grouped_integer(bits: int, group: int, scale_bits: int = 16, zero_point_bits: int = 0) -> DType:

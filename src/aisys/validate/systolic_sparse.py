@@ -28,7 +28,7 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
         if mode.startswith("row") and ratio != "dense":
             return sparse.row_wise(work, array, int(density[2]) if density else DEFAULT_BLOCK)
         if density:
-            return sparse.layer_wise(work, array, int(density[1]), int(density[2]))
+            return run(sparse.n_of_m(work, int(density[1]), int(density[2])), array)
         if ratio in ("dense", ""):
             return run(work, array)
         raise BadInput(f"ratio {ratio!r} is neither dense nor N:M, such as 2:4")

@@ -62,7 +62,7 @@ def _limit(table: OpTable, device: Device) -> _Work:
     least = limit.work(table)
     moved = least.read_bytes + least.write_bytes
     far = overlapped.least_bytes(table, device) if array.timing == "overlapped" else moved
-    macs = least.flop / 2
+    macs = np.asarray(sum(part.macs for part in products(table)), float) * np.ones(len(table))
     compute = macs / float(array.rows * array.cols * array.num_arrays * array.clock_hz)
     memory = far / float(device.main_memory.bandwidth_bytes_per_s)
     if array.timing == "overlapped":
@@ -87,6 +87,8 @@ def _exact(table: OpTable, device: Device) -> _Work:
 
 
 def _overlapped(table: OpTable, device: Device) -> _Work:
+    if any(bool(np.any(np.asarray(part.of) > 1)) for part in products(table)):
+        raise Unsupported(f"{device.name} multiplies every weight, N:M or not; use a dense format, or timing exact")
     done = overlapped.time(table, overlapped.in_program(table), device)
     least = limit.work(table)
     return _Work(

@@ -12,7 +12,7 @@ import numpy as np
 from aisys.cost.gpu import limit
 from aisys.cost.gpu.timing import Floats
 from aisys.cost.systolic_array.products import Ints, Matmuls, ceil_div, products
-from aisys.errors import unknown_name
+from aisys.errors import Unsupported, unknown_name
 from aisys.ir import OpTable
 from aisys.machine import Memory, SystolicArray
 
@@ -72,11 +72,15 @@ def run_table(table: OpTable, array: SystolicArray | Grids, buffer: Memory) -> T
 def run(work: Matmuls, array: SystolicArray | Grids) -> Run:
     """Cycles and buffer accesses of each product on the grid; folds of one row spread over all arrays.
 
-    Raises UnknownName for a dataflow other than ws, os and is.
+    Weights of which all columns keep n of every m leave out the same rows: k shrinks, and each input goes to the m / n
+    rows that may need it. Raises UnknownName for a dataflow other than ws, os and is; Unsupported for weights of N:M
+    that do not stay in place.
     """
     if array.dataflow not in DATAFLOWS:
         raise unknown_name("dataflow", array.dataflow, DATAFLOWS)
-    m, n, k, batch = work.m, work.n, work.k, work.batch
+    if array.dataflow != "ws" and bool(np.any(np.asarray(work.of) > 1)):
+        raise Unsupported(f"N:M weights stay in place; dataflow {array.dataflow!r} has no such run, use 'ws'")
+    m, n, k, batch = work.m, work.n, work.kept_k, work.batch
     rows, cols = np.asarray(array.rows, np.int64), np.asarray(array.cols, np.int64)
     over_rows, over_cols, streamed = {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[array.dataflow]
     row_folds, col_folds = ceil_div(over_rows, rows), ceil_div(over_cols, cols)
@@ -91,7 +95,7 @@ def run(work: Matmuls, array: SystolicArray | Grids) -> Run:
     return Run(
         cycles=np.ceil(folds / float(array.num_arrays)) * (streamed + fill + cols - 2),
         folds=folds,
-        ifmap_reads=reads[0],
+        ifmap_reads=reads[0] * work.of / work.kept,
         filter_reads=reads[1],
         ofmap_writes=reads[2],
         mapping_efficiency=over_rows * over_cols / (row_folds * rows * col_folds * cols),
@@ -100,6 +104,8 @@ def run(work: Matmuls, array: SystolicArray | Grids) -> Run:
 
 def memory_bytes(work: Matmuls, done: Run, array: SystolicArray | Grids, buffer: Memory) -> Floats:
     """Main-memory bytes: an operand that fits a third of the buffer moves once, else as often as the grid asks.
+
+    Weights of N:M count with their places: b_bytes are of one element, stored or not.
 
     Of partial sums only those of one column of folds must fit, as its folds follow one another.
     """
@@ -111,7 +117,7 @@ def memory_bytes(work: Matmuls, done: Run, array: SystolicArray | Grids, buffer:
     out_kept = column * (work.n if array.dataflow == "is" else work.m)
     for once, kept, width, accesses, is_output in (
         (a, a / work.batch, work.a_bytes, done.ifmap_reads, False),
-        (b, work.k * work.n, work.b_bytes, done.filter_reads, False),
+        (b, work.k * work.n, work.b_bytes, done.filter_reads * work.of / work.kept, False),
         (out, out_kept, work.out_bytes, done.ofmap_writes, True),
     ):
         spilled = 2 * accesses - once if is_output else accesses
@@ -123,7 +129,8 @@ def buffer_bytes(work: Matmuls, done: Run) -> Floats:
     """Bytes through the buffer: operands, and partial sums written and read back."""
     once = work.batch.astype(float) * work.m * work.n
     outputs = work.out_bytes * (2 * done.ofmap_writes - once)
-    return np.asarray(work.a_bytes * done.ifmap_reads + work.b_bytes * done.filter_reads + outputs)
+    weights = work.b_bytes * done.filter_reads * work.of / work.kept
+    return np.asarray(work.a_bytes * done.ifmap_reads + weights + outputs)
 
 
 def counts(runs: list[Run]) -> dict[str, Floats]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost.gpu import limit
-from aisys.cost.gpu.timing import Floats, bytes_per_element
+from aisys.cost.gpu.timing import Floats, by_name, bytes_per_element
 from aisys.errors import Unsupported
-from aisys.ir import OpTable
+from aisys.ir import OpTable, dtype
 
 Ints = NDArray[np.int64]
 
@@ -18,7 +19,8 @@ Ints = NDArray[np.int64]
 class Matmuls:
     """`batch` independent products [m,k] x [k,n] per row of an op table: int arrays [rows], bytes per element.
 
-    a_elements: distinct elements of all left operands, where windows repeat them; None: batch * m * k.
+    a_elements: distinct elements of all left operands, where windows repeat them; None: batch * m * k. kept, of: of
+    every `of` weights along k `kept` are stored; 1 of 1 is dense.
     """
 
     batch: Ints
@@ -29,11 +31,18 @@ class Matmuls:
     b_bytes: Floats
     out_bytes: Floats
     a_elements: Floats | None = None
+    kept: Ints | int = 1
+    of: Ints | int = 1
+
+    @property
+    def kept_k(self) -> Ints:
+        """Weights of a column that are stored: n of every m, and up to n of the rest."""
+        return np.asarray(self.k // self.of * self.kept + np.minimum(self.k % self.of, self.kept))
 
     @property
     def macs(self) -> Floats:
-        """Multiply-accumulates of each row."""
-        return np.asarray(self.batch.astype(float) * self.m * self.n * self.k)
+        """Multiply-accumulates of each row, by weights that are stored."""
+        return np.asarray(self.batch.astype(float) * self.m * self.n * self.kept_k)
 
 
 def ceil_div(extent: Ints, parts: Ints | int) -> Ints:
@@ -43,7 +52,10 @@ def ceil_div(extent: Ints, parts: Ints | int) -> Ints:
 
 def _of_matmul(table: OpTable) -> list[Matmuls]:
     return [
-        Matmuls(batch=table["batch"], m=table["m"], n=table["n"], k=table["k"], **_widths(table, "a", "b", "out"))
+        Matmuls(
+            batch=table["batch"], m=table["m"], n=table["n"], k=table["k"], **_widths(table, "a", "b", "out"),
+            **_kept(table),
+        )
     ]  # fmt: skip
 
 
@@ -51,7 +63,11 @@ def _of_grouped_matmul(table: OpTable) -> list[Matmuls]:
     """Rows spread evenly over the groups that get any."""
     groups = np.minimum(table["groups"], table["m"])
     m = -(-table["m"] // groups)
-    return [Matmuls(batch=groups, m=m, n=table["n"], k=table["k"], **_widths(table, "a", "b", "out"))]
+    return [
+        Matmuls(
+            batch=groups, m=m, n=table["n"], k=table["k"], **_widths(table, "a", "b", "out"), **_kept(table)
+        )
+    ]  # fmt: skip
 
 
 def _of_conv(table: OpTable) -> list[Matmuls]:
@@ -59,7 +75,7 @@ def _of_conv(table: OpTable) -> list[Matmuls]:
     work = Matmuls(
         batch=table["groups"], m=table["batch"] * table["out_h"] * table["out_w"], n=table["out_channels"],
         k=table["in_channels"] * table["kernel_h"] * table["kernel_w"], **_widths(table, "a", "b", "out"),
-        a_elements=limit.input_elements(table),
+        a_elements=limit.input_elements(table), **_kept(table),
     )  # fmt: skip
     return [work]
 
@@ -84,8 +100,17 @@ def _of_attention(table: OpTable) -> list[Matmuls]:
     return [scores, context]
 
 
-def _widths(table: OpTable, *operands: str) -> dict[str, Floats]:
+def _widths(table: OpTable, *operands: str) -> dict[str, Any]:
     return {f"{name}_bytes": bytes_per_element(table[f"{name}_dtype"]) for name in operands}
+
+
+def _kept(table: OpTable) -> dict[str, Any]:
+    """How many of how many weights the format of each row stores."""
+    names = table["b_dtype"]
+    return {
+        "kept": by_name(names, lambda name: dtype(name).kept).astype(np.int64),
+        "of": by_name(names, lambda name: dtype(name).of).astype(np.int64),
+    }
 
 
 PRODUCTS: dict[str, Callable[[OpTable], list[Matmuls]]] = {

@@ -10,29 +10,21 @@ import numpy as np
 
 from aisys.cost.gpu.timing import Floats
 from aisys.cost.systolic_array.exact import Run, run
-from aisys.cost.systolic_array.products import Ints, Matmuls, ceil_div
+from aisys.cost.systolic_array.products import Matmuls, ceil_div
 from aisys.errors import BadInput, Unsupported
 from aisys.machine import SystolicArray
 
 METADATA_WORD_BITS = 32
 
 
-def kept(k: Ints, n: int, m: int) -> Ints:
-    """Weights of a column of `k` that are kept: n of every m, and up to n of the rest.
+def n_of_m(work: Matmuls, n: int, m: int) -> Matmuls:
+    """The product with weights of which all columns keep n of every m. Raises BadInput for another n than 1 to m.
 
-    >>> kept(np.array([8, 9, 11]), 2, 4).tolist()
-    [4, 5, 6]
+    `run` gives SCALE-Sim's layer-wise run of it.
     """
     if not 1 <= n <= m:
         raise BadInput(f"{n}:{m} is no density; keep from 1 to {m} of every {m} weights")
-    return k // m * n + np.minimum(k % m, n)
-
-
-def layer_wise(work: Matmuls, array: SystolicArray, n: int, m: int) -> Run:
-    """The run of n:m weights; each input goes to the m / n rows that may need it. Raises Unsupported off ws."""
-    _check_dataflow(array)
-    done = run(replace(work, k=kept(work.k, n, m)), array)
-    return replace(done, ifmap_reads=done.ifmap_reads * m / n)
+    return replace(work, kept=n, of=m)
 
 
 def row_wise(work: Matmuls, array: SystolicArray, block: int) -> Run:
@@ -40,7 +32,8 @@ def row_wise(work: Matmuls, array: SystolicArray, block: int) -> Run:
 
     Raises Unsupported off ws, and for a block that is odd or does not divide twice the rows.
     """
-    _check_dataflow(array)
+    if array.dataflow != "ws":
+        raise Unsupported(f"sparse weights stay in place; dataflow {array.dataflow!r} has no such run, use 'ws'")
     rows = int(array.rows)
     if block < 2 or block % 2 or 2 * rows % block:
         raise Unsupported(f"blocks of {block} do not fill {rows} rows twice over; use an even divisor of {2 * rows}")
@@ -48,12 +41,7 @@ def row_wise(work: Matmuls, array: SystolicArray, block: int) -> Run:
     return replace(done, ifmap_reads=done.folds * (work.m + rows - 1) * rows * block)
 
 
-def metadata_words(work: Matmuls, n: int, m: int) -> Floats:
+def metadata_words(work: Matmuls) -> Floats:
     """Words of 32 bit that say where the kept weights stand: the position in its block for each."""
-    bits = int(np.ceil(np.log2(m)))
-    return np.asarray(work.batch * kept(work.k, n, m) * work.n * bits / METADATA_WORD_BITS)
-
-
-def _check_dataflow(array: SystolicArray) -> None:
-    if array.dataflow != "ws":
-        raise Unsupported(f"sparse weights stay in place; dataflow {array.dataflow!r} has no such run, use 'ws'")
+    bits = np.ceil(np.log2(work.of))
+    return np.asarray(work.batch * work.kept_k * work.n * bits / METADATA_WORD_BITS)
