@@ -42,6 +42,7 @@ def test_arguments_of_a_plan_read_back_as_the_plan_or_are_refused(plan, program)
         ("torchtitan", {"precision": "fp16"}), ("torchtitan", {"interleave": 3}),
         ("torchtitan", {"offload_optimizer": True}), ("torchtitan", {"tensor": 2}),
         ("torchtitan", {"sequence_parallel": True}), ("torchtitan", {"schedule": "gpipe", "interleave": 2}),
+        ("torchtitan", {"hardware": "staged"}), ("megatron", {"hardware": "staged"}),
     ],
 )  # fmt: skip
 def test_a_decision_that_a_program_cannot_be_told_is_refused_by_name(program, decision):

@@ -42,10 +42,11 @@ _FSDP = {"no_shard": "none", "optim": "zero1", "optim_grads": "zero2", "optim_gr
 _PROGRAMS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "megatron": {
         "recompute": ("none", "selective", "full"), "schedule": ("1f1b",), "precision": ("bf16", "fp16", "fp8"),
+        "hardware": ("shared",),
     },
     "torchtitan": {
         "recompute": ("none", "op", "full"), "schedule": ("1f1b", "gpipe"), "sharding": ("none", "zero2", "zero3"),
-        "precision": ("bf16", "fp8"), "interleave": (1, 2), "offload_optimizer": (False,),
+        "precision": ("bf16", "fp8"), "interleave": (1, 2), "offload_optimizer": (False,), "hardware": ("shared",),
     },
 }  # fmt: skip
 """The decisions that a program does not leave free, and what it can be told. torchtitan cuts two chunks per device
