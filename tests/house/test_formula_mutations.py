@@ -46,7 +46,7 @@ FORMULAS = (
     ("cost/gpu/attention.py", "_decode", KERNELS),
     ("cost/gpu/stream.py", "time", KERNELS),
     ("cost/gpu/energy.py", "joule", KERNELS),
-    ("cost/systolic_array/exact.py", "*", ("published/test_systolic_formulas.py",)),
+    ("cost/systolic_array/exact.py", "*", ("published/test_systolic_formulas.py", *OVERLAPPED)),
     ("cost/systolic_array/overlapped.py", "time", OVERLAPPED),
     ("cost/systolic_array/overlapped.py", "crossing", OVERLAPPED),
     ("cost/systolic_array/overlapped.py", "_cycles", OVERLAPPED),

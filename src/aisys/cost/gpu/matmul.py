@@ -3,7 +3,8 @@
 For each tile of a menu and each split of k, a block's main loop is bound by its multiplier, by what its multiprocessor
 can take in from the shared cache per clock, or by the latency of its pipeline; waves of blocks, each with an epilogue,
 run against the compulsory bytes of main memory. The library is taken to choose the fastest. Formats narrower than the
-activations add what they do around the multiplication: quantising a, or unpacking b in every block.
+activations add what they do around the multiplication: quantising a, or unpacking b in every block. Of 2:4 weights a
+block loads, unpacks and waits for the stored half alone: one instruction covers twice the k (Mishra et al. 2021).
 
 Holds for kernels in a CUDA graph (no host in the way), with weights that come from main memory.
 """
@@ -47,6 +48,9 @@ quantise_bytes: moved per element of a before the kernel. dequantise_clocks: per
 pad_s, pad_bytes: where m is no multiple of 4, of another kernel that pads, and moved per element of a and c.
 is_column_walk: 1 where one block walks all rows of its columns (mixed-input kernels of Hopper). joule_per_flop: at the
 full clock, as far as the board's limit answers by a lower clock. error: 90 % interval of the rows that it binds."""
+
+RESULT_PASSES = "matmul.two_of_four.result_passes"
+"""The constant that says how often the results of 2:4 products, which come transposed, are copied into rows."""
 
 _BLOCKS = np.array([(*tile, split) for tile in TILES for split in SPLITS], dtype=float).T[:, None, :]
 _WALKS = np.array([(1, COLUMN_TILE, split) for split in COLUMN_SPLITS], dtype=float).T[:, None, :]
@@ -97,6 +101,8 @@ def time(table: OpTable, device: Device) -> KernelTiming:
     rows = {
         **{name: table[name].astype(float) for name in ("batch", "m", "n", "k")},
         **{x: bytes_per_element(table[f"{x}_dtype"]) for x in ("a", "b", "out")},
+        "result_passes": _result_passes(names, table["math"], gpu),
+        "stored": by_name(table["b_dtype"], lambda name: float(dtype(name).density.density)),
         "peak": by_name(table["math"], lambda math: limit.peak_flop_per_s(gpu, math)) / float(gpu.num_sm),
         **constants,
     }
@@ -117,9 +123,20 @@ def time(table: OpTable, device: Device) -> KernelTiming:
     return KernelTiming(
         time_s=found["time_s"] + extra, flop=least.flop, math=table["math"],
         dram_bytes=least.read_bytes + least.write_bytes, chip_bytes=found["chip_bytes"],
-        bound=np.array(BOUNDS)[bound], error_low=low**power, error_high=high**power, keys=keys,
+        bound=np.array(BOUNDS)[bound], error_low=low**power, error_high=high**power,
+        keys=keys | ({gpu.constant(RESULT_PASSES).key} if rows["result_passes"].any() else set()),
         counts=FrozenMap({"waves": found["waves"]}),
     )  # fmt: skip
+
+
+def _result_passes(variants: Names, math: Names, gpu: Gpu) -> Floats:
+    """How often the result of each row crosses the memory once more, in and out.
+
+    The library of 2:4 products takes the sparse operand first, so that results come transposed, and what cannot read
+    them so copies them. Kernels that unpack weights are made for their operands' order.
+    """
+    is_copied = np.char.endswith(math, TWO_OF_FOUR) & ~np.char.endswith(variants, "_wo")
+    return np.where(is_copied, float(gpu.constant(RESULT_PASSES)), 0.0) if is_copied.any() else np.zeros(len(math))
 
 
 def traits(device: Device) -> dict[str, float]:
@@ -168,8 +185,9 @@ def _fastest(r: dict[str, Floats], is_walk: bool, device: Device) -> dict[str, F
     depth = np.ceil(r["k"] / (split * K_STEP)) * K_STEP
     port = r["l2_bytes_per_clock_per_sm"] * clock_hz
     fill_bytes = tile_m * r["a"] + tile_n * (r["b"] * r["b_share"])
-    step = tile_n * (tile_m * (2 / (r["peak"] * r["compute_efficiency"])) + r["dequantise_clocks"] / clock_hz)
-    step = np.maximum(np.maximum(step, fill_bytes / port) * rounds, r["k_latency_s"])
+    unpacked = r["dequantise_clocks"] * r["stored"] / clock_hz
+    step = tile_n * (tile_m * (2 / (r["peak"] * r["compute_efficiency"])) + unpacked)
+    step = np.maximum(np.maximum(step, fill_bytes / port) * rounds, r["k_latency_s"] * r["stored"])
     ends = r["tile_s"] + tile_m * tile_n * (r["out"] / (r["epilogue_bytes_per_clock"] * clock_hz))
     compute = step * depth + ends * rounds
     moved = r["batch"] * (r["m"] * r["k"] * r["a"] + r["n"] * r["k"] * r["b"] + r["m"] * r["n"] * r["out"])
@@ -214,6 +232,7 @@ def _around_s(r: dict[str, Floats], device: Device) -> Floats:
     inputs, outputs = r["batch"] * r["m"] * r["k"], r["batch"] * r["m"] * r["n"]
     pads = np.where(r["m"] % ROW_ALIGNMENT == 0, 0.0, 1.0)
     moved = inputs * r["quantise_bytes"] + (inputs + outputs) * (r["pad_bytes"] * pads)
+    moved = moved + outputs * r["out"] * 2 * r["result_passes"]
     cached = np.minimum(1, _CACHED_SHARE * float(gpu.l2_bytes) / (inputs + outputs * pads))
     far = _bandwidth(device) * r["memory_efficiency"]
     near = r["l2_bytes_per_clock_per_sm"] * float(gpu.clock_hz * gpu.num_sm)
