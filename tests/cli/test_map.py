@@ -35,6 +35,13 @@ def test_the_mapping_that_it_prints_is_one_that_it_reads(aisys, tmp_path):
     assert json.loads(aisys(*PRODUCT, "--mapping", str(file), "--json").out) == found
 
 
+def test_an_einsum_of_ones_own_costs_what_the_named_one_costs(aisys):
+    written = ("map", "output[m, n] += input[m, k] * weight[k, n]", *PRODUCT[2:])
+    own, named = (json.loads(aisys(*words, "--objective", "edp", "--json").out) for words in (written, PRODUCT))
+    assert (own["cycles"], own["energy_joule"]) == (named["cycles"], named["energy_joule"])
+    assert own["mapping"] == named["mapping"]
+
+
 def test_a_spatial_array_prices_ops_too(aisys):
     found = json.loads(aisys("op", "matmul", "m=64", "n=64", "k=64", "dtype=int8", "--on", "eyeriss-v1", "--json").out)
     assert found["time_s"] >= 64**3 / 168 / 200e6
@@ -44,6 +51,9 @@ def test_a_spatial_array_prices_ops_too(aisys):
     ("words", "sentence"),
     [
         (("map", "matmull", "m=1", "--on", "tpu-v1"), "unknown einsum 'matmull'; nearest known: matmul"),
+        (("map", "o[i] += a[i, j]", "i=4", "--on", "tpu-v1"), "a is indexed by 'j', which has no extent"),
+        (("map", "o[i] += a[i]", "i=4", "z=1", "--on", "tpu-v1"), "unknown argument of this einsum 'z'"),
+        (("map", "o[i] = a[i]", "i=4", "--on", "tpu-v1"), "is no einsum; write OUT[m, n] += A[m, k] * B[k, n]"),
         (("map", "matmul", "m=0", "n=1", "k=1", "--on", "tpu-v1"), "m=0 is not a whole number from 1"),
         (("map", "matmul", "m=1", "n=1", "--on", "tpu-v1"), "k is missing"),
         (("map", "matmul", "m=1", "n=1", "k=1", "--on", "h100-sxm"), "h100-sxm is a Gpu; a loop nest needs"),

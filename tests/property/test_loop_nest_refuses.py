@@ -4,7 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from aisys.cost.loop_nest import Einsum, Hierarchy, Operand, check, check_fits, conv, evaluate, matmul, parse, spmm
+from aisys.cost.loop_nest import (
+    Einsum,
+    Hierarchy,
+    Operand,
+    check,
+    check_fits,
+    conv,
+    einsum_of,
+    evaluate,
+    matmul,
+    parse,
+    spmm,
+)
 from aisys.cost.loop_nest.greedy import map_einsum
 from aisys.errors import BadInput, UnknownName, Unsupported
 from aisys.frozen import FrozenMap
@@ -88,3 +100,32 @@ def test_every_array_of_the_catalogue_maps_a_product_and_a_convolution(name: str
         check(nest, einsum, array)
         assert evaluate(einsum, array, nest).fits.all()
         assert parse(str(nest)) == nest
+
+
+def test_a_written_einsum_is_the_one_by_name() -> None:
+    extents = dict(n=2, g=3, m=4, c=5, p=7, q=6, r=3, s=2)
+    written = einsum_of(
+        "output[n, g, m, p, q] += input[n, g, c, 2p + 3r, 2*q + 3 s] * weight[g, m, c, r, s]", extents, bits=16
+    )
+    named = conv(extents, stride=2, dilation=3, bits=16)
+    assert replace(written, name="conv", extents=named.extents) == named
+    assert einsum_of("o[i, r] += x[i, j, k] * b[j, r] * c[k, r]", dict(i=2, j=3, k=4, r=5)).num_macs == 120
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("o[m] = a[m]", "is no einsum; write OUT"),
+        ("o[m] += a[m] + b[m]", "is no einsum"),
+        ("o[m] += a[]", "a is indexed by ''; an index is a sum of dims"),
+        ("o[m] += a[m - k]", "a is indexed by 'm - k'"),
+        ("o[m] += a[m] * a[m]", "a stands twice"),
+        ("o[m] += a[m, k]", "a is indexed by 'k', which has no extent; nearest: m"),
+        ("o[2m] += a[m]", "o has a coefficient|o is written along"),
+        ("o[n] += a[n]", "m is no dim of 'o"),
+        ("o[m] += " + " * ".join(f"a{i}[m]" for i in range(500)), "is no einsum"),
+    ],
+)
+def test_a_written_einsum_that_means_nothing_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        einsum_of(text, dict(m=4))

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from aisys.cost.loop_nest import Einsum, Hierarchy, Mapping, NestCost
     from aisys.cost.loop_nest.optimum import Optimum
 
-Kind = Annotated[str, typer.Argument(metavar="EINSUM", help="matmul, conv, attention_scores, attention_context, spmm")]
+Kind = Annotated[
+    str,
+    typer.Argument(
+        metavar="EINSUM",
+        help="matmul, conv, attention_scores, attention_context, spmm, or one of your own: 'o[i] += a[i, j] * b[j]'.",
+    ),
+]
 Words = Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="m=512 n=512 k=512")]
 On = Annotated[str, typer.Option("--on", metavar="DEVICE", help="Spatial array: name or file.", autocompletion=devices)]
 MappingFile = Annotated[
@@ -58,6 +64,7 @@ def map_(
     - `aisys map matmul m=512 n=512 k=512 --on gemmini-16x16`
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
+    - `aisys map "o[i, r] += x[i, j, k] * b[j, r] * c[k, r]" i=64 j=64 k=64 r=16 --on gemmini-16x16`
     - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto --figure nest.svg`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --density weight=2:4 --format weight=bitmap`
     """
@@ -109,8 +116,14 @@ _EXTENTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
 def _einsum(kind: str, words: list[str]) -> "Einsum":
     """The einsum that words like `m=512` describe. Raises UnknownName, or BadInput for a missing or wrong value."""
     from aisys.cost.loop_nest import attention, conv, matmul, spmm
+    from aisys.cost.loop_nest.einsum_text import dims_of, einsum_of
     from aisys.errors import BadInput, unknown_name
 
+    if "[" in kind:
+        numbers = _numbers("this einsum", words, (*dims_of(kind), "bits"))
+        return einsum_of(
+            kind, {name: number for name, number in numbers.items() if name != "bits"}, bits=numbers.get("bits", 8)
+        )
     if kind not in _EXTENTS:
         raise unknown_name("einsum", kind, _EXTENTS)
     needed, usual = _EXTENTS[kind]
