@@ -18,6 +18,7 @@ from aisys.cost import Tier
 from aisys.ir import OpTable
 from aisys.machine import load
 from aisys.validate.gpu_rows import Fixed, Part, Work, predict_work
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Floats, Options, Prediction
 from aisys.validate.table import Table
 
@@ -55,10 +56,7 @@ class Layer:
 
 
 def _matmul(m: int | Floats, n: int | Floats, k: int | Floats, *, batch: int = 1) -> OpTable:
-    return OpTable.of(
-        "matmul", batch=batch, m=m, n=n, k=k, b_is_weight=batch == 1, a_dtype=FORMAT, b_dtype=FORMAT, out_dtype=FORMAT,
-        math=FORMAT,
-    )  # fmt: skip
+    return product(FORMAT, m=m, n=n, k=k, batch=batch, b_is_weight=batch == 1)
 
 
 def _stream(function: str, rows: int | Floats, cols: int | Floats) -> OpTable:

@@ -9,6 +9,7 @@ import numpy as np
 from aisys.cost import Tier
 from aisys.ir import OpTable
 from aisys.validate.gpu_rows import Part, Work, predict_work
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Options, Prediction
 from aisys.validate.table import Table
 
@@ -35,9 +36,9 @@ def parts(table: Table) -> tuple[list[Part], list[tuple[int, str]]]:
 
 
 def _matmul(table: Table) -> OpTable:
-    return OpTable.of(
-        "matmul", batch=table.counts("B"), m=table.counts("M"), n=table.counts("K"), k=table.counts("N"),
-        b_is_weight=table.texts("op") == "linear", a_dtype="fp32", b_dtype="fp32", out_dtype="fp32", math="fp32",
+    return product(
+        "fp32", batch=table.counts("B"), m=table.counts("M"), n=table.counts("K"), k=table.counts("N"),
+        b_is_weight=table.texts("op") == "linear",
     )  # fmt: skip
 
 

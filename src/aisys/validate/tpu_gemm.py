@@ -10,6 +10,7 @@ from aisys.cost import Tier
 from aisys.ir import OpTable
 from aisys.machine import load
 from aisys.units import MICRO
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Options, Prediction
 from aisys.validate.table import Table
 from aisys.validate.tpu_rows import in_loop
@@ -19,10 +20,7 @@ DEVICE, FORMAT = "tpu-v6e", "bf16"
 
 def op_table(table: Table) -> OpTable:
     """The matmul of every row of `table`."""
-    extents = {axis.lower(): table.counts(axis) for axis in "MNK"}
-    return OpTable.of(
-        "matmul", batch=1, **extents, b_is_weight=True, a_dtype=FORMAT, b_dtype=FORMAT, out_dtype=FORMAT, math=FORMAT
-    )
+    return product(FORMAT, **{axis.lower(): table.counts(axis) for axis in "MNK"})
 
 
 def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:

@@ -13,6 +13,7 @@ from aisys.cost import Tier
 from aisys.errors import AisysError, BadInput, Unsupported
 from aisys.ir import OpTable
 from aisys.machine import load
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Options, Prediction
 from aisys.validate.table import Table
 from aisys.validate.tpu_rows import Timed, alone, one_program
@@ -21,10 +22,7 @@ DEVICE, FORMAT, NS = "tpu-v6e", "fp16", 1e-9
 
 
 def _matmul(m: int, k: int, n: int) -> OpTable:
-    return OpTable.of(
-        "matmul", batch=1, m=m, n=n, k=k, b_is_weight=True, a_dtype=FORMAT, b_dtype=FORMAT, out_dtype=FORMAT,
-        math=FORMAT,
-    )  # fmt: skip
+    return product(FORMAT, m=m, n=n, k=k)
 
 
 def _attention(q_heads: int, kv_heads: int, q_len: int, kv_len: int, head_dim: int) -> OpTable:

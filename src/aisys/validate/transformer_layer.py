@@ -16,6 +16,7 @@ from aisys.cost.gpu.attention import LONGEST_DECODE
 from aisys.errors import AisysError
 from aisys.ir import OpTable
 from aisys.validate.gpu_rows import Part, Work, predict_work
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Floats, Options, Prediction
 from aisys.validate.table import Table
 from aisys.workload import published
@@ -49,18 +50,7 @@ def shape(model: str, tp: str) -> Shape:
 
 
 def _matmul(m: Floats, n: int, k: int) -> OpTable:
-    return OpTable.of(
-        "matmul",
-        batch=1,
-        m=m,
-        n=n,
-        k=k,
-        b_is_weight=True,
-        a_dtype=FORMAT,
-        b_dtype=FORMAT,
-        out_dtype=FORMAT,
-        math=FORMAT,
-    )
+    return product(FORMAT, m=m, n=n, k=k)
 
 
 def _stream(function: str, rows: Floats, cols: int, *, read: int, write: int, of_bytes: int = BYTES) -> OpTable:

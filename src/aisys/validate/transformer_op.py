@@ -10,6 +10,7 @@ import numpy as np
 from aisys.cost import Tier
 from aisys.ir import OpTable
 from aisys.validate.gpu_rows import Part, Work, predict_work
+from aisys.validate.one_format import product
 from aisys.validate.prediction import Floats, Options, Prediction
 from aisys.validate.table import Table
 
@@ -20,18 +21,7 @@ Columns = Mapping[str, Floats]
 
 
 def _matmul(m: Floats, n: Floats, k: Floats) -> OpTable:
-    return OpTable.of(
-        "matmul",
-        batch=1,
-        m=m,
-        n=n,
-        k=k,
-        b_is_weight=True,
-        a_dtype=FORMAT,
-        b_dtype=FORMAT,
-        out_dtype=FORMAT,
-        math=FORMAT,
-    )
+    return product(FORMAT, m=m, n=n, k=k)
 
 
 def _stream(function: str, rows: Floats, cols: Floats, read: Floats, write: Floats) -> OpTable:
