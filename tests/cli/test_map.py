@@ -5,6 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from aisys.machine import device
+
 PRODUCT = ("map", "matmul", "m=64", "n=64", "k=64", "--on", "gemmini-16x16")
 
 
@@ -54,6 +56,11 @@ def test_a_spatial_array_prices_ops_too(aisys):
         (("map", "o[i] += a[i, j]", "i=4", "--on", "tpu-v1"), "a is indexed by 'j', which has no extent"),
         (("map", "o[i] += a[i]", "i=4", "z=1", "--on", "tpu-v1"), "unknown argument of this einsum 'z'"),
         (("map", "o[i] = a[i]", "i=4", "--on", "tpu-v1"), "is no einsum; write OUT[m, n] += A[m, k] * B[k, n]"),
+        (("map", "a[i] += x[i]; b[i] += y[i]", "i=4", "--on", "tpu-v1"), "no einsum of the chain reads what"),
+        (("map", "a[i] += x[i]; b[j] += a[j]", "i=4", "j=5", "--on", "tpu-v1"), "is written with extents [4] and read"),
+        (("map", "a[i] += x[i]; b[j] += a[j]", "i=4", "--on", "tpu-v1"), "'j', which has no extent"),
+        (("map", "attention", "heads=2", "--on", "tpu-v1"), "q_len is missing"),
+        (("map", "attention", "--on", "tpu-v1", "--pareto"), "leave other options out"),
         (("map", "matmul", "m=0", "n=1", "k=1", "--on", "tpu-v1"), "m=0 is not a whole number from 1"),
         (("map", "matmul", "m=1", "n=1", "--on", "tpu-v1"), "k is missing"),
         (("map", "matmul", "m=1", "n=1", "k=1", "--on", "h100-sxm"), "h100-sxm is a Gpu; a loop nest needs"),
@@ -85,3 +92,28 @@ def test_a_figure_of_an_unknown_form_is_refused_before_the_search(aisys, tmp_pat
     ended = aisys(*PRODUCT, "--figure", str(tmp_path / "nest.png"))
     assert (ended.code, list(tmp_path.iterdir())) == (2, [])
     assert "figures are written as .svg or .pdf" in ended.err
+
+
+ATTENTION = ("map", "attention", "heads=2", "q_len=32", "kv_len=32", "head_dim=16", "--on", "simba-like")
+
+
+def test_a_fused_chain_says_where_the_shared_tensor_stays_and_what_that_saves(aisys):
+    found = json.loads(aisys(*ATTENTION, "--json").out)
+    fused, separate = ((found[key]["energy_joule"], found[key]["time_s"]) for key in ("fused", "separate"))
+    assert found["macs"] == 2 * 2 * 32 * 32 * 16
+    assert found["shared"]["scores"]["level"] == "global_buffer"
+    assert fused[0] * fused[1] < separate[0] * separate[1]
+    array = device("simba-like")
+    kept = 2 * 32 * 32  # scores, each a byte, that would be written to the outermost memory and read again
+    saved = float(
+        array.main_memory.energy_joule_per_byte + array.architecture.levels["dram"].energy_joule_per_byte_written
+    )
+    assert separate[0] - fused[0] == pytest.approx(kept * saved, rel=0.2)
+    assert "scores stays in global_buffer" in aisys(*ATTENTION).out
+
+
+def test_a_chain_of_ones_own_is_the_named_one(aisys):
+    text = "a[b, h, q, t] += x[b, h, q, d] * y[b, h, t, d]; o[b, h, q, e] += a[b, h, q, t] * z[b, h, t, e]"
+    own = json.loads(aisys("map", text, "b=1", "h=2", "q=32", "t=32", "d=16", "e=16", *ATTENTION[6:], "--json").out)
+    named = json.loads(aisys(*ATTENTION, "--json").out)
+    assert (own["fused"], own["separate"]) == (named["fused"], named["separate"])

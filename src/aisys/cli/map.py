@@ -15,7 +15,8 @@ Kind = Annotated[
     str,
     typer.Argument(
         metavar="EINSUM",
-        help="matmul, conv, attention_scores, attention_context, spmm, or one of your own: 'o[i] += a[i, j] * b[j]'.",
+        help="matmul, conv, attention_scores, attention_context, spmm, or one of your own: 'o[i] += a[i, j] * b[j]'; "
+        "attention, mlp, or several of your own with semicolons.",
     ),
 ]
 Words = Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="m=512 n=512 k=512")]
@@ -57,6 +58,9 @@ def map_(
     A mapping is text, outermost loop first: `for k: 4`, `spread n over glb.cols: 14`, `glb keeps input output`. Give
     one of your own with `--mapping`; a nest that overflows a memory or covers too little is answered with the numbers.
 
+    Einsums that hand tensors on are searched as a chain: fused, with each shared tensor whole or tile by tile in the
+    level next to the outermost memory where that pays, beside one by one.
+
     `--objective` searches for the optimal mapping, with its proof. `--density` says where an operand is zero.
 
     **Examples**
@@ -65,39 +69,58 @@ def map_(
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
     - `aisys map "o[i, r] += x[i, j, k] * b[j, r] * c[k, r]" i=64 j=64 k=64 r=16 --on gemmini-16x16`
+    - `aisys map attention heads=8 q_len=128 kv_len=128 head_dim=64 --on tpu-v4i`
     - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto --figure nest.svg`
     - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --density weight=2:4 --format weight=bitmap`
     """
+    from aisys.cli import map_chain
     from aisys.cli.output import emit_json
     from aisys.cli.sparse_words import with_density, with_zeros
-    from aisys.cost.loop_nest import Hierarchy, check, check_fits, evaluate, parse
-    from aisys.cost.loop_nest.greedy import map_einsum
-    from aisys.cost.loop_nest.optimum import objective_of, optimum
+    from aisys.cost.loop_nest import Hierarchy
     from aisys.errors import BadInput
     from aisys.machine import machine
-    from aisys.report.figure import check_figure, write_figure
-    from aisys.report.figure.nest import nest_figure
+    from aisys.report.figure import check_figure
 
     if figure:
         check_figure(figure)
     if mapping and (objective or pareto):
         raise BadInput("--mapping evaluates your nest and --objective searches for one; give one of them")
+    array = Hierarchy.of(machine(on).device)
+    if map_chain.is_chain(kind):
+        if mapping or pareto or figure or density or format_ or zeros or objective not in (None, "edp"):
+            raise BadInput("a chain is searched for the least product of energy and time; leave other options out")
+        map_chain.answer(kind, words or [], array, json=json)
+        return
     einsum = with_density(_einsum(kind, words or []), density or [])
-    array = with_zeros(Hierarchy.of(machine(on).device), einsum, format_ or [], zeros or [])
-    search = optimum(einsum, array, objective_of(objective or "edp")) if objective or pareto else None
+    array = with_zeros(array, einsum, format_ or [], zeros or [])
+    document = _mapped(einsum, array, mapping, objective or ("edp" if pareto else None), pareto=pareto)
+    if figure:
+        _draw(document, figure)
+    emit_json(document) if json else _show(document)
+
+
+def _draw(document: dict[str, Any], figure: Path) -> None:
+    from aisys.report.figure import write_figure
+    from aisys.report.figure.nest import nest_figure
+
+    write_figure(figure, nest_figure(document))
+
+
+def _mapped(
+    einsum: "Einsum", array: "Hierarchy", mapping: Path | None, objective: str | None, *, pareto: bool
+) -> dict[str, Any]:
+    """What `--json` prints of the nest in a file, of the best one, or without an objective of a good one."""
+    from aisys.cost.loop_nest import check, check_fits, evaluate, parse
+    from aisys.cost.loop_nest.greedy import map_einsum
+    from aisys.cost.loop_nest.optimum import objective_of, optimum
+
+    search = optimum(einsum, array, objective_of(objective)) if objective else None
     nest = parse(_text(mapping)) if mapping else search.best if search else map_einsum(einsum, array)
     check(nest, einsum, array)
     cost = evaluate(einsum, array, nest)
     check_fits(cost, array)
     document = _document(einsum, array, nest, cost)
-    if search is not None:
-        document |= _searched(search, array, pareto)
-    if figure:
-        write_figure(figure, nest_figure(document))
-    if json:
-        emit_json(document)
-    else:
-        _show(document)
+    return document | _searched(search, array, pareto) if search else document
 
 
 _EXTENTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
@@ -115,19 +138,18 @@ _EXTENTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
 
 def _einsum(kind: str, words: list[str]) -> "Einsum":
     """The einsum that words like `m=512` describe. Raises UnknownName, or BadInput for a missing or wrong value."""
+    from aisys.cli.map_words import numbers
     from aisys.cost.loop_nest import attention, conv, matmul, spmm
     from aisys.cost.loop_nest.einsum_text import dims_of, einsum_of
     from aisys.errors import BadInput, unknown_name
 
     if "[" in kind:
-        numbers = _numbers("this einsum", words, (*dims_of(kind), "bits"))
-        return einsum_of(
-            kind, {name: number for name, number in numbers.items() if name != "bits"}, bits=numbers.get("bits", 8)
-        )
+        own = numbers("this einsum", words, (*dims_of(kind), "bits"))
+        return einsum_of(kind, {n: v for n, v in own.items() if n != "bits"}, bits=own.get("bits", 8))
     if kind not in _EXTENTS:
         raise unknown_name("einsum", kind, _EXTENTS)
     needed, usual = _EXTENTS[kind]
-    given = {**usual, "bits": 8, **_numbers(kind, words, (*needed.values(), *usual, "bits"))}
+    given = {**usual, "bits": 8, **numbers(kind, words, (*needed.values(), *usual, "bits"))}
     for name in needed.values():
         if name not in given:
             raise BadInput(f"{kind} needs {' '.join(f'{n}=...' for n in needed.values())}; {name} is missing")
@@ -142,25 +164,6 @@ def _einsum(kind: str, words: list[str]) -> "Einsum":
         return conv(every, stride=given["stride"], dilation=given["dilation"], bits=bits)
     both = {"b": given["batch"], "d": 1, "e": 1, **extents}
     return attention(both, bits=bits)[kind == "attention_context"]
-
-
-def _numbers(kind: str, words: list[str], known: tuple[str, ...]) -> dict[str, Any]:
-    from aisys.errors import BadInput, unknown_name
-
-    given: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise BadInput(f"{word[:60]!r} is not of the form NAME=VALUE; write for example m=512")
-        if name not in known:
-            raise unknown_name(f"argument of {kind}", name, known)
-        if name in given:
-            raise BadInput(f"{name} is given twice; give it once")
-        digits = text.replace("_", "")
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 13 and int(digits)):
-            raise BadInput(f"{name}={text[:40]} is not a whole number from 1 to 1e12")
-        given[name] = int(digits)
-    return given
 
 
 def _text(path: Path) -> str:

@@ -46,6 +46,25 @@ def einsum_of(text: str, extents: Mapping[str, int], *, bits: int = 8) -> Einsum
     )  # fmt: skip
 
 
+def chain_of(text: str, extents: Mapping[str, int], *, bits: int = 8) -> tuple[Einsum, ...]:
+    """The einsums of a text that a semicolon separates; a dim of one name has one extent in all of them.
+
+    Raises BadInput as `einsum_of`.
+
+    >>> [one.num_macs for one in chain_of("s[i] += a[i, j] * b[j]; t[i] += s[i] * c[i]", dict(i=2, j=3))]
+    [6, 2]
+    """
+    parts = text.split(";")
+    dims = [dims_of(part) for part in parts]
+    for dim in extents:
+        if not any(dim in some for some in dims):
+            raise BadInput(f"{dim} is no dim of the chain; its dims are {' '.join(dict.fromkeys(sum(dims, ())))}")
+    return tuple(
+        einsum_of(part, {dim: extents[dim] for dim in some if dim in extents}, bits=bits)
+        for part, some in zip(parts, dims, strict=True)
+    )
+
+
 def _tensors(text: str) -> list[tuple[str, tuple[Rank, ...]]]:
     """Name and ranks of the output and of every factor."""
     spaced = text.replace("×", "*")

@@ -1,7 +1,7 @@
 """The walk along a chain: einsum by einsum, join what fits, and keep what is best in energy, time and room."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product as product_of
 from typing import Any
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from aisys.cost.loop_nest.arrange import start
 from aisys.cost.loop_nest.bound import Bound
-from aisys.cost.loop_nest.fusion import MEETING, Limit, Member, Options, Place, options
+from aisys.cost.loop_nest.fusion import MEETING, Interface, Limit, Member, Options, Place, options
 from aisys.cost.loop_nest.mapper import arrangements, front
-from aisys.cost.loop_nest.partial import pareto
+from aisys.cost.loop_nest.partial import Ints, pareto
 from aisys.errors import DoesNotFit
 from aisys.frozen import FrozenMap
 
@@ -24,12 +24,31 @@ class Chains:
     """The best ways through the first einsums that end in one state, arrays [rows].
 
     above: bits that the open loop's group keeps outside the loop; peak: the most that one of its members needs inside.
+    way: which of the walk's ways led here.
     """
 
     joule: Floats
     time_s: Floats
     above: Floats
     peak: Floats
+    way: Ints
+
+
+Way = tuple[int, Interface | None]
+"""The way before, and the interface of the einsum that it adds; the first adds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestChain:
+    """Joule and seconds of the chain with the least product of both, and the place of every shared tensor.
+
+    num_walked: chains joined, of which all others cost more or fit nowhere.
+    """
+
+    joule: float
+    time_s: float
+    places: FrozenMap[str, Place]
+    num_walked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +60,12 @@ class State:
     tile: int = 0
 
 
-def walked(members: Sequence[Member], choices: Sequence[Sequence[Options]], product: float) -> Chains | None:
+def walked(
+    members: Sequence[Member], choices: Sequence[Sequence[Options]], product: float, ways: list[Way]
+) -> Chains | None:
     """All best chains, None where there is none. product: joule seconds that they have to stay within."""
     nothing = np.zeros(1)
-    states = {State(FrozenMap()): [Chains(nothing, nothing, nothing, nothing)]}
+    states = {State(FrozenMap()): [Chains(nothing, nothing, nothing, nothing, np.zeros(1, np.int64))]}
     least = [(min(float(o.joule.min()) for o in stage), min(float(o.time_s.min()) for o in stage)) for stage in choices]
     for position in range(len(members)):
         rest = [sum(pair[i] for pair in least[position + 1 :]) for i in (0, 1)]
@@ -57,20 +78,29 @@ def walked(members: Sequence[Member], choices: Sequence[Sequence[Options]], prod
             chains = _joined(members, position, (state, after), best[state], option)
             hopeful = (chains.joule + rest[0]) * (chains.time_s + rest[1]) <= product * (1 + 1e-9)
             if hopeful.any():
-                merged.setdefault(after, []).append(_rows(chains, np.flatnonzero(hopeful)))
+                kept = _rows(chains, np.flatnonzero(hopeful))
+                merged.setdefault(after, []).append(_on_way(kept, option.interface, ways))
         states = merged
     ends = [_best(parts) for parts in states.values()]
     return _best(ends) if ends else None
 
 
 def _rows(chains: Chains, rows: NDArray[np.int64]) -> Chains:
-    return Chains(chains.joule[rows], chains.time_s[rows], chains.above[rows], chains.peak[rows])
+    return Chains(*(getattr(chains, field.name)[rows] for field in fields(Chains)))
 
 
 def _best(parts: Sequence[Chains]) -> Chains:
-    columns = [np.concatenate([getattr(p, n) for p in parts]) for n in ("joule", "time_s", "above", "peak")]
-    rows = pareto(np.zeros(len(columns[0]), np.int64), columns)
-    return Chains(*(column[rows] for column in columns))
+    every = Chains(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(Chains)))
+    columns = [every.joule, every.time_s, every.above, every.peak]
+    return _rows(every, pareto(np.zeros(len(every.joule), np.int64), columns))
+
+
+def _on_way(chains: Chains, interface: Interface, ways: list[Way]) -> Chains:
+    """The same chains, each one einsum farther on its way."""
+    before, which = np.unique(chains.way, return_inverse=True)
+    first = len(ways)
+    ways += [(int(way), interface) for way in before]
+    return replace(chains, way=first + which)
 
 
 def _next(members: Sequence[Member], position: int, state: State, option: Options) -> State | None:
@@ -108,7 +138,7 @@ def _joined(
     i, j = (grid.ravel() for grid in np.indices((len(before.joule), len(option.joule))))
     base = before.above[i] + (whole - known) if state.loop else np.full(len(i), float(whole))
     above, peak = base + option.above[j], np.maximum(before.peak[i], option.below[j] + tiles)
-    found = Chains(before.joule[i] + option.joule[j], before.time_s[i] + option.time_s[j], above, peak)
+    found = Chains(before.joule[i] + option.joule[j], before.time_s[i] + option.time_s[j], above, peak, before.way[i])
     fits = _rows(found, np.flatnonzero(above + peak <= capacity))
     if after.loop:
         return fits
@@ -129,19 +159,30 @@ SLACK = (1.03, 1.1, 1.3, 2.0, 8.0, np.inf)
 """Limits that are tried, relative to the bound: the first within which a chain is found proves it the best."""
 
 
-def best_chain(members: Sequence[Member]) -> tuple[float, float]:
-    """Joule and seconds of the chain with the least product of both. Raises DoesNotFit where no chain fits."""
+def best_chain(members: Sequence[Member]) -> BestChain:
+    """The chain with the least product of energy and time. Raises DoesNotFit where no chain fits."""
     shapes = {member.shape: member for member in members}
     bounds = {shape: _least(member) for shape, member in shapes.items()}
     least = [bounds[member.shape] for member in members]
     bound = sum(p[0] for p in least) * sum(p[1] for p in least)
     for slack in SLACK:
         choices = _choices(members, least, bound * slack)
-        found = walked(members, choices, bound * slack) if all(choices) else None
+        ways: list[Way] = [(0, None)]
+        found = walked(members, choices, bound * slack, ways) if all(choices) else None
         if found is not None:
             best = int((found.joule * found.time_s).argmin())
-            return float(found.joule[best]), float(found.time_s[best])
+            places = _places(ways, int(found.way[best]))
+            return BestChain(float(found.joule[best]), float(found.time_s[best]), places, len(ways) - 1)
     raise DoesNotFit(f"no chain of mappings of {', '.join(m.space.einsum.name for m in members)} fits the machine")
+
+
+def _places(ways: Sequence[Way], way: int) -> FrozenMap[str, Place]:
+    places: dict[str, Place] = {}
+    before, interface = ways[way]
+    while interface is not None:
+        places |= interface.places
+        before, interface = ways[before]
+    return FrozenMap(dict(sorted(places.items())))
 
 
 def _choices(members: Sequence[Member], least: Sequence[tuple[float, float]], product: float) -> list[list[Options]]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from aisys.cost.loop_nest.accelforge.architecture import FREE_HZ, read_nodes, space_of
 from aisys.cost.loop_nest.accelforge.workload import Stage, read_workload
+from aisys.cost.loop_nest.chain import least_product
 from aisys.cost.loop_nest.fusion import Member
 from aisys.cost.loop_nest.join import best_chain
 from aisys.cost.loop_nest.mapper import front
@@ -21,24 +22,15 @@ def best_of_files(arch: Path, workload: Path, *, is_fused: bool, **parameters: A
     stages, nodes = read_workload(workload, **parameters), read_nodes(arch, **parameters)
     members = [Member(space_of(nodes, stage, is_fused=is_fused), stage.axes, stage.is_copy) for stage in stages]
     if is_fused and len(stages) > 1:
-        return best_chain(members)
+        found = best_chain(members)
+        return found.joule, found.time_s
     return _unfused(stages, [member.space for member in members])
 
 
 def _unfused(stages: tuple[Stage, ...], spaces: list[Space]) -> tuple[float, float]:
-    """The sum of energies and of times; each einsum picks from its front what makes the product of sums least."""
-    joule, time_s = np.zeros(1), np.zeros(1)
-    for stage, space in zip(stages, spaces, strict=True):
-        if stage.is_copy:
-            continue
-        best = front(space)
-        seconds = (
-            best.cycles / space.machine.clock_hz if space.machine.clock_hz < FREE_HZ else np.zeros(len(best.cycles))
-        )
-        joule, time_s = (joule[:, None] + best.joule).ravel(), (time_s[:, None] + seconds).ravel()
-        order = np.lexsort((time_s, joule))
-        joule, time_s = joule[order], time_s[order]
-        keep = np.concatenate(([True], time_s[1:] < np.minimum.accumulate(time_s)[:-1]))
-        joule, time_s = joule[keep], time_s[keep]
-    row = int(np.lexsort((joule, joule * time_s))[0])
-    return float(joule[row]), float(time_s[row])
+    """Of each einsum alone; time is left out where the files give no clock."""
+    searched = [space for stage, space in zip(stages, spaces, strict=True) if not stage.is_copy]
+    clocks = [space.machine.clock_hz for space in searched]
+    fronts = [front(space) for space in searched]
+    seconds = [f.cycles / hz if hz < FREE_HZ else np.zeros(len(f.cycles)) for f, hz in zip(fronts, clocks, strict=True)]
+    return least_product([found.joule for found in fronts], seconds)
