@@ -228,6 +228,14 @@ def test_row_wise_sparse_runs_are_those_of_scalesim(case: tuple[int, int, int, i
     assert tuple(float(x[0]) for x in found) == ROW_WISE[case]
 
 
+def test_blocks_of_six_share_rows_as_well() -> None:
+    """K = 13 is one full and one begun pair of blocks: 12 rows of kept weights, two folds of 6 rows."""
+    done = sparse.row_wise(product(5, 4, 13), small(6, 4), 6)
+    assert (done.folds[0], done.cycles[0]) == (2, 2 * (5 + 12 + 4 - 2))
+    with pytest.raises(Unsupported, match="blocks of 8 do not fill 6 rows twice over; use an even divisor of 12"):
+        sparse.row_wise(product(5, 4, 13), small(6, 4), 8)
+
+
 def test_dense_weights_are_the_dense_run_and_impossible_densities_are_refused() -> None:
     dense, full = (run(p, small(4, 4)) for p in (product(5, 7, 9), sparse.n_of_m(product(5, 7, 9), 4, 4)))
     assert (dense.cycles[0], dense.ifmap_reads[0]) == (full.cycles[0], full.ifmap_reads[0])
