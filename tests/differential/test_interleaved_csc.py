@@ -17,13 +17,22 @@ def drawn(seed: int, shape: tuple[int, ...], density: float) -> np.ndarray:
     return random.integers(1, 9, shape) * (random.random(shape) < density)
 
 
-def clocked(entries: list[list[int]], depth: int) -> int:
-    """Cycles of real queues: every element works on its head, then one input goes to all if all have room."""
+def clocked(entries: list[list[int]], depth: int, batches: list[int] | None = None) -> int:
+    """Cycles of real queues: every element works on its head, then one input goes to all if all have room.
+
+    A batch of inputs has to be read, for 64 cycles each, before its first input goes.
+    """
+    batches = batches or [0] * len(entries)
+    there, left = 0, 0
     waiting = list(range(len(entries)))
     queues: list[list[list[int]]] = [[] for _ in entries[0]] if entries else []
     cycle = 0
     while True:
-        if waiting and all(len(queue) < depth for queue in queues):
+        if waiting and batches[waiting[0]] > there:
+            there, left = batches[waiting[0]], 64 * (batches[waiting[0]] - there)
+        if left:
+            left -= 1
+        elif waiting and all(len(queue) < depth for queue in queues):
             column = waiting.pop(0)
             for pe, queue in enumerate(queues):
                 queue.append([max(1, entries[column][pe])])
@@ -45,6 +54,24 @@ def test_the_product_is_exact_and_takes_the_cycles_of_clocked_queues(seed, densi
     done = interleaved_csc.run(encoded, vector, depth)
     assert (done.outputs == matrix @ vector).all()
     assert done.cycles == clocked(encoded.entries[vector > 0].tolist(), depth)
+
+
+@given(seeds, st.sampled_from([0.03, 0.2, 1.0]), st.integers(1, 3))
+@settings(deadline=None, max_examples=25)
+def test_long_vectors_and_tall_matrices_run_in_batches_of_clocked_queues(seed, density, num_pes):
+    """Registers for 64 inputs and 64 sums an element: 300 columns and 200 rows are several batches of each."""
+    matrix, vector = drawn(seed, (200, 300), density), drawn(seed + 1, (300,), 0.4)
+    done, high = interleaved_csc.multiply(matrix, vector, num_pes), 64 * num_pes
+    assert (done.outputs == matrix @ vector).all()
+    sent = np.flatnonzero(vector)
+    batches = (sent // high).tolist()
+    cycles = [
+        clocked(interleaved_csc.encode(part, num_pes).entries[sent].tolist(), 8, batches)
+        for part in np.split(matrix, range(high, 200, high))
+    ]
+    assert done.cycles == sum(cycles)
+    places = interleaved_csc.multiply(matrix[:, sent], vector[sent], num_pes, sent)
+    assert (places.cycles, places.outputs.tolist()) == (done.cycles, done.outputs.tolist())
 
 
 @given(seeds, densities, st.integers(1, 5))

@@ -1,7 +1,9 @@
 """A sparse matrix times a sparse vector on processing elements that share its rows and wait for each other in queues.
 
 Row i belongs to element i mod num_pes, which holds its part of every column as (zeros before, value) pairs. A control
-unit sends the non-zero inputs to all elements, one per cycle, and stops while any queue is full.
+unit sends the non-zero inputs to all elements, one per cycle, and stops while any queue is full. An element has
+registers for `NUM_REGISTERS` inputs and as many sums: a longer vector is read in batches, and a taller matrix is as
+many products, each of which sends all inputs again.
 Source: Han et al. 2016, "EIE: Efficient Inference Engine on Compressed Deep Neural Network", sections III and IV.
 """
 
@@ -16,6 +18,8 @@ from aisys.errors import BadInput
 
 NUM_PES, QUEUE_DEPTH = 64, 8
 """Source: Han et al. 2016, table III and figure 8."""
+NUM_REGISTERS = 64
+"""Of one element, for inputs and again for sums: 4K in 64 elements. Source: Han et al. 2016, section IV."""
 RUN_BITS, WEIGHT_BITS, POINTER_BITS = 4, 4, 16
 """Of a run of zeros, an index into the shared weights, and a column's start in one element. Source: Han et al. 2016."""
 
@@ -78,11 +82,31 @@ def encode(matrix: NDArray[Any], num_pes: int = NUM_PES) -> InterleavedCsc:
     return InterleavedCsc(len(matrix), num_pes, out[0], out[1], starts)
 
 
-def run(matrix: InterleavedCsc, vector: NDArray[Any], queue_depth: int = QUEUE_DEPTH) -> Product:
+def multiply(
+    matrix: NDArray[Any], vector: NDArray[Any], num_pes: int = NUM_PES, columns: NDArray[np.int64] | None = None
+) -> Product:
+    """`matrix @ vector` of any height and length, in batches of what the registers of the elements hold.
+
+    columns: places of the columns in a longer vector, whose other inputs are zero and need no weights here.
+    """
+    high = num_pes * NUM_REGISTERS
+    batch = (np.arange(len(vector)) if columns is None else columns) // high
+    parts = [
+        run(encode(matrix[first : first + high], num_pes), vector, batch=batch) for first in range(0, len(matrix), high)
+    ]
+    outputs = np.concatenate([part.outputs for part in parts])
+    return Product(outputs, sum(part.cycles for part in parts), np.sum([part.busy_cycles for part in parts], axis=0))
+
+
+def run(
+    matrix: InterleavedCsc, vector: NDArray[Any], queue_depth: int = QUEUE_DEPTH, batch: NDArray[np.int64] | None = None
+) -> Product:
     """`matrix @ vector`, and the cycles that it takes; an entry takes one, and a part without entries one as well.
 
-    A sent input waits in the queue of each element until the element is done with its part of that column.
-    Not modelled: filling the four pipeline stages once, and reading and writing the vectors around the product.
+    A sent input waits in the queue of each element until the element is done with its part of that column. batch: of
+    each input, ascending; between two batches the elements read their registers, one input per cycle, while their
+    queues run on (assumed). Not modelled: filling the four pipeline stages once, and reading the first batch and
+    writing the outputs, which change roles with the registers of the next layer.
     """
     if vector.shape != (matrix.num_columns,) or queue_depth < 1:
         raise BadInput(
@@ -90,9 +114,11 @@ def run(matrix: InterleavedCsc, vector: NDArray[Any], queue_depth: int = QUEUE_D
         )
     sent = np.flatnonzero(vector)
     entries = matrix.entries[sent]
+    batches = np.zeros(len(sent), np.int64) if batch is None else batch[sent]
     outputs = np.zeros(matrix.num_rows, np.result_type(matrix.values, vector, np.int64))
     _multiply((matrix.values, matrix.runs, matrix.starts), sent, vector[sent], matrix.num_pes, outputs)
-    return Product(outputs, int(_finish(entries, queue_depth)), entries.sum(0))
+    pauses = NUM_REGISTERS * np.diff(batches, prepend=0)
+    return Product(outputs, int(_finish(entries, queue_depth, pauses)), entries.sum(0))
 
 
 @njit(cache=True)
@@ -139,14 +165,17 @@ def _multiply(parts, sent, inputs, num_pes, outputs):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _finish(entries, queue_depth):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The cycle after the last: an input is sent once all are done with the one `queue_depth` before it."""
+def _finish(entries, queue_depth, pauses):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The cycle after the last: an input is sent once all are done with the one `queue_depth` before it.
+
+    pauses: cycles in which nothing can be sent before an input.
+    """
     num_sent, num_pes = entries.shape
     done = np.zeros(num_pes, np.int64)
     all_done = np.zeros(num_sent, np.int64)
     sent = -1
     for i in range(num_sent):
-        sent += 1
+        sent += 1 + pauses[i]
         if i >= queue_depth:
             sent = max(sent, all_done[i - queue_depth])
         for pe in range(num_pes):
