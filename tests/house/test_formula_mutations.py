@@ -29,6 +29,7 @@ KERNELS = ("property/test_kernel_goldens.py",)
 SMALL = ("property/test_small_formulas.py",)
 SENDS = ("kit/test_collectives.py",)
 OVERLAPPED = ("published/test_overlapped_arrays.py",)
+IMAGES = ("property/test_image_plans.py",)
 SHARED = ("property/test_dataflow_mirroring.py",)
 FORMULAS = (
     ("cost/gpu/limit.py", "memory_s", LIMIT),
@@ -56,6 +57,11 @@ FORMULAS = (
     ("cost/systolic_array/sparse.py", "*", OVERLAPPED),
     ("cost/systolic_array/sharing.py", "*", SHARED),
     ("search/dataflow_mirroring.py", "*", SHARED),
+    ("search/forward_pass.py", "_passing", IMAGES),
+    ("search/forward_pass.py", "report", IMAGES),
+    ("search/stages.py", "passing", IMAGES),
+    ("cost/fpga/layers.py", "_of_conv", IMAGES),
+    ("validate/tpu_v1.py", "rates", ("published/test_tpu_measured.py",)),
     ("cost/gpu/limit.py", "input_elements", ("property/test_convolutions.py",)),
     ("cost/gpu/limit.py", "_conv", ("property/test_convolutions.py",)),
     ("collective/types.py", "time_s", SMALL),

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 import aisys
+from aisys.cli.plan_words import Held
 from aisys.cost import graph_cost
-from aisys.cost.fpga.dataflow import dataflow
+from aisys.cost.fpga.dataflow import dataflow, fpga_of
 from aisys.cost.fpga.layers import layers_of
+from aisys.cost.fpga.resources import available
 from aisys.errors import BadInput, CannotApply, DoesNotFit, UnknownName, Unsupported
+from aisys.frozen import FrozenMap
 from aisys.ir import Graph, Segment
 from aisys.plan import Plan
-from aisys.search import ForwardPass, search
+from aisys.search import ForwardPass, Serving, search
 from aisys.technique.integer_only import IntegerOnly
 from aisys.technique.kernel_fusion import KernelFusion
 
@@ -48,7 +51,22 @@ def test_replicas_share_a_batch_and_add_up_their_energy() -> None:
     assert (eight.plan.data, eight.plan.micro_batch) == (8, one.plan.micro_batch)
     assert eight.time_s == pytest.approx(one.time_s, rel=1e-12)
     assert eight.energy_joule == pytest.approx(8 * one.energy_joule, rel=1e-12)
+    price = float(aisys.device("h100-sxm").price_usd_per_hour)
+    assert eight.usd_per_million == pytest.approx(price / 3600 * 8 * eight.time_s / 512 * 1e6, rel=1e-12)
     assert isnan(one.low_s), "convolutions were never validated on GPUs"
+
+
+def test_linear_layers_keep_their_interval_over_all_microbatches() -> None:
+    stages = [{"kind": "linear", "features": 512}, {"kind": "linear", "features": 10}]
+    fields = {"model_type": "cnn", "image_size": 16, "num_channels": 4, "stages": stages}
+    machine = aisys.machine("h100-sxm")
+    ends = []
+    for batch in (4, 12):
+        plan = Plan(micro_batch=4, num_microbatches=batch // 4)
+        found = aisys.evaluate(ForwardPass(aisys.read(fields, batch=batch)), machine, plan=plan)
+        assert found.low_s < found.time_s < found.high_s
+        ends.append((found.low_s, found.time_s, found.high_s))
+    assert ends[1] == pytest.approx([3 * end for end in ends[0]], rel=1e-12)
 
 
 def test_memory_holds_the_weights_once_and_the_largest_maps_of_a_microbatch() -> None:
@@ -69,10 +87,41 @@ def test_stages_take_an_interval_per_image_and_what_the_dataflow_takes_of_the_ch
     (staged,) = [r for r in frontier.reports if r.plan.hardware == "staged"]
     assert staged.metrics["cycles"] == pytest.approx(made.latency_cycles + 49 * made.interval_cycles, rel=1e-12)
     assert staged.metrics["latency_s"] == made.latency_cycles / made.clock_hz
-    assert staged.metrics["dsp_share"] == made.resources.dsps / 156
+    there = available(fpga_of(device))
+    shares = ("lut_share", there.luts), ("dsp_share", 156), ("block_memory_share", 208)
+    used = (made.resources.luts, made.resources.dsps, made.resources.block_memories)
+    assert [staged.metrics[name] for name, _ in shares] == [n / most for n, (_, most) in zip(used, shares, strict=True)]
     assert sum(staged.breakdown_s.values()) == pytest.approx(staged.time_s, rel=1e-12)
     assert frontier.reports[0] is staged
     assert {r.plan.hardware for r in frontier.reports} == {"shared", "staged"}
+
+
+def test_stages_spend_on_products_on_images_and_on_waiting() -> None:
+    """Two chips: each takes half of the images, each is powered while the batch lasts."""
+    device = aisys.device("ecp5-85k")
+    two = replace(aisys.machine("dgx-h100"), device=device, mesh=FrozenMap(node=2))
+    made = dataflow(layers_of(aisys.read("digits")), device)
+    found = aisys.evaluate(
+        ForwardPass(aisys.read("digits", batch=40)), two, plan=Plan(data=2, num_microbatches=20, hardware="staged")
+    )
+    fpga = fpga_of(device)
+    assert found.time_s == pytest.approx((made.latency_cycles + 19 * made.interval_cycles) / fpga.clock_hz, rel=1e-12)
+    moved, macs = 40 * (64 + 10), 40 * 25_600
+    spent = (
+        macs * fpga.energy_joule_per_mac
+        + moved * device.main_memory.energy_joule_per_byte
+        + 2 * found.time_s * device.idle_watt
+    )
+    assert found.energy_joule == pytest.approx(float(spent), rel=1e-12)
+    assert found.memory_bytes == {"activations": moved / 2}
+
+
+def test_a_stage_waits_for_the_rows_of_its_first_window_padding_included() -> None:
+    stem, *_ = layers_of(IntegerOnly().apply(aisys.read("resnet18", batch=2)))
+    assert (stem.k, stem.n, stem.num_vectors, stem.num_rows) == (3 * 7 * 7, 64, 112 * 112, 112)
+    assert (stem.num_kernel_rows, stem.num_in_rows, stem.row_elements) == (7, 230, 230 * 3)
+    deep = layers_of(IntegerOnly().apply(aisys.read("mobilenet-v1")))[1]
+    assert (deep.k, deep.n, deep.num_vectors, deep.row_elements) == (9, 32, 112 * 112, 114 * 32)
 
 
 @pytest.mark.parametrize("name", ["digits", "resnet18", "mobilenet-v1", "mobilenet-v2", "alexnet"])
@@ -125,6 +174,19 @@ def test_what_cannot_be_planned_is_refused() -> None:
         aisys.evaluate(digits, fpga, plan=Plan(micro_batch=10))
     with pytest.raises(CannotApply, match="h100-sxm is no FPGA"):
         aisys.evaluate(digits, aisys.machine("h100-sxm"), plan=Plan(num_microbatches=12, hardware="staged"))
+
+
+def test_language_models_have_no_stages_of_hardware() -> None:
+    machine = aisys.machine("h100-sxm")
+    prompt = aisys.read("gpt2", batch=2, tokens=8)
+    served = Serving(prompt, aisys.read("gpt2", batch=2, tokens=1, cached_tokens=8))
+    staged = Plan(micro_batch=2, hardware="staged")
+    with pytest.raises(CannotApply, match="hardware cannot be one of"):
+        search(served, machine, techniques=[Held(FrozenMap(hardware=("staged",)))])
+    with pytest.raises(CannotApply, match="for image networks on FPGAs"):
+        aisys.evaluate(served, machine, plan=staged)
+    with pytest.raises(CannotApply, match="for image networks on FPGAs"):
+        aisys.evaluate(prompt, machine, techniques=[aisys.TrainingStep()], plan=staged)
 
 
 def test_a_network_larger_than_the_memory_does_not_fit(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def answer(request: Request, watch: Watch) -> Frontier:
     Raises DoesNotFit where none does.
     """
     whole = machine(request.machine, num_devices=request.devices)
-    work, done = workload(request, whole.num_devices), techniques(request)
+    work = workload(request, whole.num_devices)
+    done = techniques(request, work)
     if request.limits and request.devices is None:
         return fewest_devices(
             work, request.machine, request.limits, techniques=done, top=request.top, method=request.method
@@ -94,7 +95,7 @@ def advice(request: Request, launch: Launch) -> Advice:
     if request.goal != "train" or not isinstance(work, Graph):
         raise BadInput("--from reads the arguments of a training; use it with --for train")
     plan = launch.plan(num_devices=on.num_devices, global_batch=workload_shape(work).batch)
-    return advise(work, on, plan, techniques=techniques(request), method=request.method)
+    return advise(work, on, plan, techniques=techniques(request, work), method=request.method)
 
 
 def with_launch(request: Request, launch: Launch) -> Request:
@@ -110,7 +111,7 @@ def with_launch(request: Request, launch: Launch) -> Request:
 
 def workload(request: Request, num_devices: int) -> Graph | Serving | ForwardPass:
     """The graph of the global batch, that of the prompts with that of one decode step, or that of a batch of images."""
-    if has_images(request.workload):
+    if _has_images(request.workload):
         if request.goal == "train":
             raise BadInput(f"{request.workload} takes images, whose training is not planned; use --for infer")
         if request.tokens or request.context:
@@ -128,7 +129,13 @@ def workload(request: Request, num_devices: int) -> Graph | Serving | ForwardPas
     return Serving(prompt, read(request.workload, batch=batch, tokens=1, cached_tokens=kept - 1))
 
 
-def techniques(request: Request) -> tuple[Any, ...]:
+def _has_images(workload: str) -> bool:
+    """Whether the workload takes images and no tokens."""
+    blocks = read(workload).blocks
+    return not any("token" in tensor.axes for block in blocks for tensor in block.tensors.values())
+
+
+def techniques(request: Request, work: Graph | Serving | ForwardPass) -> tuple[Any, ...]:
     """What is done to the workload, in order: the user's own techniques, then training and number formats."""
     if request.goal == "train":
         from aisys.technique.number_format import NumberFormat
@@ -136,15 +143,9 @@ def techniques(request: Request) -> tuple[Any, ...]:
 
         formats = (NumberFormat(precision=request.precision),) if request.precision else ()
         return (*request.techniques, TrainingStep(), *formats)
-    if has_images(request.workload):
+    if isinstance(work, ForwardPass):
         return (*request.techniques, *_image_formats(request.precision))
     return (*request.techniques, *_serving_formats(request.precision))
-
-
-def has_images(workload: str) -> bool:
-    """Whether the workload takes images and no tokens."""
-    blocks = read(workload).blocks
-    return not any("token" in tensor.axes for block in blocks for tensor in block.tensors.values())
 
 
 def _image_formats(precision: str) -> tuple[Any, ...]:

@@ -56,10 +56,13 @@ def _show(done: "list[Point]", folder: Path | None) -> None:
 
     from aisys.cli.output import console
     from aisys.report.quantity import gigabytes, interval, number, seconds
-    from aisys.report.words import degrees
+    from aisys.report.words import degrees, million
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in (*done[0].settings, "best plan", "time", "90 % interval", "tokens/s", "memory", "USD/Mtok"):
+    units = {point.frontier.reports[0].unit for point in done if point.frontier}
+    unit = units.pop() if len(units) == 1 else "item"
+    titles = ("best plan", "time", "90 % interval", f"{unit}s/s", "memory", f"USD/{million(unit)}")
+    for title in (*done[0].settings, *titles):
         table.add_column(title, overflow="fold")
     for point in done:
         settings = [str(value) for value in point.settings.values()]

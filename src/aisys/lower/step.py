@@ -125,6 +125,7 @@ def _reasons(shop: Shop, plans: PlanTable, index: Ints) -> list[str]:
                                            "needs"),
         (plans["offload_optimizer"].astype(bool) & (not has_host),
          lambda i: f"optimizer offload needs a host, and {machine.name} names none"),
+        (plans["hardware"] != "shared", lambda i: "a stage of hardware per layer is for image networks on FPGAs"),
         (plans["data"] % plans["expert"] != 0, lambda i: f"expert parallelism of {plans['expert'][i]} does not divide "
                                                          f"data parallelism of {plans['data'][i]}"),
     )  # fmt: skip

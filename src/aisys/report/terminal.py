@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from aisys.report.parts import in_order, part
 from aisys.report.quantity import gigabytes, interval, number, percent, scaled, seconds
 from aisys.report.types import Frontier, Report
-from aisys.report.words import degrees, details, joule_per_million, summary, unit_of_time
+from aisys.report.words import degrees, details, joule_per_million, million, summary, unit_of_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,7 +38,7 @@ def plan_table(reports: tuple[Report, ...], width: int = FULL_WIDTH) -> "Table":
     table.add_column("", justify="right", style="dim")
     table.add_column("plan", min_width=22)
     first = reports[0]
-    many = {"token": "Mtok"}.get(first.unit, f"M{first.unit}")
+    many = million(first.unit)
     titles = (
         f"time/{unit_of_time(first)}", "90 % interval", f"{first.unit}s/s", "MFU", "memory", f"energy/{many}",
         f"USD/{many}",

@@ -87,6 +87,15 @@ def unit_of_time(report: Report) -> str:
     return "step" if report.goal == "train" else {"image": "batch"}.get(report.unit, report.unit)
 
 
+def million(unit: str) -> str:
+    """A million of what a report counts, as a column's title has it.
+
+    >>> million("token"), million("image")
+    ('Mtok', 'Mimage')
+    """
+    return {"token": "Mtok"}.get(unit, f"M{unit}")
+
+
 def _takes(report: Report) -> str:
     span = f"90 %: {interval(report.low_s, report.high_s)}" if report.low_s == report.low_s else "never validated"
     words = f"takes {seconds(report.time_s)} per {unit_of_time(report)} ({span})"

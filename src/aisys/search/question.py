@@ -86,6 +86,7 @@ def ask(workload: Graph | Serving, machine: Machine, techniques: Sequence[Any], 
     shapes = [workload_shape(graph) for graph in graphs]
     if len({shape.batch for shape in shapes}) > 1:
         raise BadInput(f"prefill and decode of {graphs[0].name!r} hold different batches; read both with one batch")
+    space = space.narrow(hardware=("shared",))
     goal = "train" if trains else "infer"
     if not trains:
         graphs = [KernelFusion().apply(graph) for graph in graphs]

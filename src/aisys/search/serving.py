@@ -174,6 +174,8 @@ def evaluate(question: Question, plan: Plan | None) -> Report:
         raise BadInput(
             f"the plan serves {plan.micro_batch * plan.data} sequences, the workload has {question.shape.batch}"
         )
+    if plan.hardware != "shared":
+        raise CannotApply("a stage of hardware per layer is for image networks on FPGAs; take hardware shared")
     served = evaluate_served(question, PlanTable.of([plan]))
     if served.reason[0]:
         raise CannotApply(served.reason[0])
