@@ -30,7 +30,7 @@ from aisys.cost.generated_array.design import (
     tiling,
 )
 
-WRITER_STAGES = 9
+WRITER_STAGES = 10
 """From the cycle in which a column group is read to the one in which it stands at the memory port."""
 
 WS_RESULT_STAGES, OS_RESULT_STAGES = 4, 3

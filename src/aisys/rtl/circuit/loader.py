@@ -84,17 +84,17 @@ class Loader(Component):
     def _pointers(self, m: Any, walk: Any, phase: Any, fire: Any, at: Any) -> None:
         """Where the next chunk of each kind lies: chunks follow one another, and loops go back to their beginnings."""
         job = self.job
-        panel, after = named(panel=ADDRESS_BITS, after=ADDRESS_BITS)
-        m.d.comb += after.eq(self.address + self.num_beats)
-        with m.If(fire):
-            m.d.sync += at[phase].eq(after)
-        with m.If(fire & (phase == LEFT) & walk.is_last_k):
-            with m.If(walk.is_last_n):
-                m.d.sync += panel.eq(after)
-            with m.Elif(~job.is_resident):
-                m.d.sync += at[LEFT].eq(panel)
-        with m.If(walk.advance & walk.is_last_k & walk.is_last_n):
-            m.d.sync += [at[TOP].eq(job.top_base), at[PARAMETER].eq(job.parameter_base)]
-        with m.If(self.start):
-            bases = (job.top_base, job.left_base, job.parameter_base)
-            m.d.sync += [panel.eq(job.left_base), *(at[target].eq(base) for target, base in enumerate(bases))]
+        panel, after, restart, panel_ends = named(panel=ADDRESS_BITS, after=ADDRESS_BITS, restart=1, panel_ends=1)
+        m.d.comb += [
+            after.eq(self.address + self.num_beats),
+            restart.eq(self.start | (walk.advance & walk.is_last_k & walk.is_last_n)),
+            panel_ends.eq(fire & (phase == LEFT) & walk.is_last_k & walk.is_last_n),
+        ]
+        for target, base in ((TOP, job.top_base), (PARAMETER, job.parameter_base)):
+            with m.If(restart | (fire & (phase == target))):
+                m.d.sync += at[target].eq(Mux(restart, base, after))
+        is_again = ~job.is_resident & walk.is_last_k & ~walk.is_last_n
+        with m.If(self.start | (fire & (phase == LEFT))):
+            m.d.sync += at[LEFT].eq(Mux(self.start, job.left_base, Mux(is_again, panel, after)))
+        with m.If(self.start | panel_ends):
+            m.d.sync += panel.eq(Mux(self.start, job.left_base, after))

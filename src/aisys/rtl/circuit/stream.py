@@ -36,33 +36,39 @@ class Stream(Component):
         design, job = self.design, self.job
         m.submodules.walk = walk = Walk()
         m.d.comb += [walk.start.eq(self.start), *(getattr(walk, f"num_{x}").eq(job[f"num_{x}"]) for x in "mnk")]
-        go, is_active, is_ending = named(go=1, is_active=1, is_ending=1)
-        last_vector, last_cycle, last = named(last_vector=ROW_BITS, last_cycle=ROW_BITS, last=ROW_BITS)
+        go, is_active, is_ending, is_last_vector = named(go=1, is_active=1, is_ending=1, is_last_vector=1)
+        following, last = named(following=ROW_BITS, last=ROW_BITS)
         slot, is_left_ready, is_out_free, takes_left = self._slots(m, walk, go)
         is_edge = walk.is_last_m if design.dataflow == "ws" else walk.is_last_k
         m.d.comb += [
             go.eq(~walk.is_over & (~is_active | is_ending) & is_left_ready & self.is_top_ready & is_out_free),
             walk.advance.eq(go), self.take_top.eq(go),
             last.eq(Mux(is_edge, job.edge_vectors, job.full_vectors)),
-            is_ending.eq(self.number == last_cycle),
-            self.is_step_start.eq(is_active & (self.number == 0)),
-            self.is_step_end.eq(is_active & (self.number == last_vector)),
+            following.eq(self.number + 1), self.is_step_end.eq(is_active & is_last_vector),
         ]  # fmt: skip
         frees_left = Signal()
         m.d.comb += self.free_left.eq(self.is_step_end & frees_left)
-        with m.If(is_active):
-            m.d.sync += self.number.eq(self.number + 1)
+        m.d.sync += self.is_step_start.eq(go)
         with m.If(self.is_step_end):
             m.d.sync += self.is_reading.eq(0)
         with m.If(is_ending):
             m.d.sync += is_active.eq(0)
-        least = 0 if design.dataflow == "ws" else design.rows - 1
         with m.If(go):
             m.d.sync += [
-                is_active.eq(1), self.is_reading.eq(1), self.number.eq(0), last_vector.eq(last),
-                last_cycle.eq(Mux(last < least, least, last)), self.left_slot.eq(slot), frees_left.eq(takes_left),
+                is_active.eq(1), self.is_reading.eq(1), self.left_slot.eq(slot), frees_left.eq(takes_left),
                 self.is_first_k.eq(walk.is_first_k), self.is_last_k.eq(walk.is_last_k),
             ]  # fmt: skip
+        least = 0 if design.dataflow == "ws" else design.rows - 1
+        for flag, end in ((is_last_vector, last), (is_ending, Mux(last < least, least, last))):
+            at_end = Signal(ROW_BITS, name=f"{flag.name}_at")
+            with m.If(is_active):
+                m.d.sync += flag.eq(following == at_end)
+            with m.If(go):
+                m.d.sync += [at_end.eq(end), flag.eq(end == 0)]
+        with m.If(is_active):
+            m.d.sync += self.number.eq(following)
+        with m.If(go):
+            m.d.sync += self.number.eq(0)
         return m
 
     def _slots(self, m: Any, walk: Any, go: Any) -> tuple[Any, Any, Any, Any]:

@@ -14,7 +14,7 @@ from aisys.rtl.circuit.requantize import LANE_STAGES, PARAMETERS, Lane
 from aisys.rtl.circuit.semaphore import Semaphore
 from aisys.rtl.circuit.walk import Walk
 
-READ_STAGES = 2
+READ_STAGES = 3
 """From the cycle that reads a column group to the one in which the lanes see it."""
 
 
@@ -71,14 +71,15 @@ class Writer(Component):
 
     def _lanes(self, m: Any, marks: Any) -> tuple[Any, list[Any]]:
         """The marks and the lanes at the end of the pipeline, `READ_STAGES` + `LANE_STAGES` cycles later."""
-        group = self._late(m, self.group, 1, "group")
+        group = self._late(m, self.group, READ_STAGES - 1, "group")
         marks = self._late(m, marks, READ_STAGES + LANE_STAGES, "marks")
-        parameters = self._late(m, self.parameters, 1, "parameters")
+        parameters = self._late(m, self.parameters, READ_STAGES - 1, "parameters")
         design = self.design
+        found = [self._late(m, getattr(self, f"result_{j}"), 1, f"result_{j}") for j in range(design.cols)]
         lanes = []
         for i in range(design.lanes):
             columns = range(i, design.column_groups * design.lanes, design.lanes)
-            results = Array([getattr(self, f"result_{j}") if j < design.cols else Const(0, 32) for j in columns])
+            results = Array([found[j] if j < design.cols else Const(0, 32) for j in columns])
             m.submodules[f"lane_{i}"] = lane = Lane()
             total = Signal(32, name=f"total_{i}")
             m.d.comb += total.eq(results[group])
