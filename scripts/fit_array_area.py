@@ -2,8 +2,9 @@
 
     python scripts/fit_array_area.py
 
-4x4 and 8x8 take no part in the fit; their errors are printed. Where a kind has too few placed sizes for a clock of its
-own, all kinds share the slope.
+4x4 and 8x8 take no part in the fit, nor do arrays that are not square, nor sparse ones; their errors are printed. What
+is counted (cells.py) has no constants: the fit is of the rest, per dataflow a constant and a share per column. The
+clock has three constants that all kinds of array share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,24 +15,27 @@ from numpy.typing import NDArray
 
 import aisys.rtl
 from aisys.cost.generated_array.area import CONSTANTS
+from aisys.cost.generated_array.cells import counted_luts, counted_registers
+from aisys.cost.generated_array.design import DATAFLOWS, ArrayDesign
 from aisys.validate.table import Table, read_table
 
 TABLE = Path(aisys.rtl.__file__).parent / "ecp5-85k.csv"
 CHECKED = (4, 8)
-SOURCE = "scripts/fit_array_area.py on rtl/ecp5-85k.csv, sizes other than 4x4 and 8x8"
+SOURCE = "scripts/fit_array_area.py on rtl/ecp5-85k.csv, square arrays other than 4x4 and 8x8"
+COUNTED = {"lut": counted_luts, "ff": counted_registers}
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
-def kinds(table: Table) -> NDArray[np.str_]:
-    """The kind of each row: its design without the size."""
-    names = zip(table.texts("design"), table.texts("rows"), table.texts("cols"), strict=True)
-    return np.array([name.replace(f"-{rows}x{cols}", "") for name, rows, cols in names])
-
-
-def features(table: Table, num: int) -> Floats:
-    """1, rows + cols, rows x cols: array [rows, num]."""
-    rows, cols = table.numbers("rows"), table.numbers("cols")
-    return np.stack([np.ones(len(rows)), rows + cols, rows * cols], axis=1)[:, :num]
+def design(table: Table, row: int) -> ArrayDesign:
+    """The array of one row."""
+    rows, cols = table.counts("rows")[row], table.counts("cols")[row]
+    sparsity = str(table.texts("sparsity")[row])
+    return ArrayDesign(
+        rows=int(rows), cols=int(cols), dataflow=str(table.texts("dataflow")[row]),
+        is_pipelined=table.texts("is_pipelined")[row] == "1",
+        sparsity=tuple(map(int, sparsity.split(":"))) if sparsity else None,
+    )  # fmt: skip
 
 
 def least_squares(x: Floats, y: Floats) -> Floats:
@@ -39,17 +43,30 @@ def least_squares(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.linalg.lstsq(x / y[:, None], np.ones(len(y)), rcond=None)[0])
 
 
-def clock(table: Table, names: NDArray[np.str_], fitted: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Period in ns per kind: a constant of its own, and one slope over rows + cols that all kinds share."""
+def area(table: Table, designs: list[ArrayDesign], fitted: Flags, column: str) -> tuple[dict[str, Floats], Floats]:
+    """Per dataflow the constant and the share per column of what is not counted; and what the model says, per row."""
+    counted = np.array([COUNTED[column](design) for design in designs], float)
+    x, y = np.stack([np.ones(len(table)), table.numbers("cols")], axis=1), table.numbers(column)
+    constants, predicted = dict[str, Floats](), np.full(len(table), np.nan)
+    for dataflow in DATAFLOWS:
+        mine = np.array([design.dataflow == dataflow for design in designs])
+        use = mine & fitted
+        constants[dataflow] = np.linalg.lstsq(x[use], y[use] - counted[use], rcond=None)[0]
+        predicted[mine] = counted[mine] + x[mine] @ constants[dataflow]
+    return constants, predicted
+
+
+def clock(table: Table, designs: list[ArrayDesign], fitted: Flags) -> tuple[Floats, Floats]:
+    """Period in ns: a constant, a slope over rows + cols, and what a missing register behind the multipliers adds.
+
+    And what the model says, in MHz. All kinds share them: the slowest paths lie in what all have.
+    """
     fmax = table.numbers("fmax_mhz", empty=np.nan)
     use = fitted & ~np.isnan(fmax)
-    if not use.any():
-        return {}
-    known = sorted(set(names[use]))
-    own = np.array([[name == kind for kind in known] for name in names], float)
-    x = np.concatenate([own, features(table, 2)[:, 1:]], axis=1)
+    edges = table.numbers("rows") + table.numbers("cols")
+    x = np.stack([np.ones(len(table)), edges, np.array([not design.is_pipelined for design in designs])], axis=1)
     found = least_squares(x[use], 1e3 / fmax[use])
-    return {kind: np.array([found[i], found[-1]]) for i, kind in enumerate(known)}
+    return found, 1e3 / (x @ found)
 
 
 def report(what: str, name: Sequence[str], predicted: Floats, simulated: Floats, fitted: NDArray[np.bool_]) -> None:
@@ -65,38 +82,32 @@ def report(what: str, name: Sequence[str], predicted: Floats, simulated: Floats,
         print(f"fitted worst {100 * np.nanmax(seen):.1f} %")
 
 
-def lines(constants: dict[str, dict[str, Floats]]) -> Iterator[str]:
+def lines(area: dict[str, dict[str, Floats]], period: Floats) -> Iterator[str]:
+    def numbers(values: Floats) -> str:
+        return f"[{', '.join(f'{value:.6g}' for value in values)}]"
+
     yield "# Written by scripts/fit_array_area.py; do not edit."
     yield f'source = "{SOURCE}"'
     yield 'kind = "fitted"'
-    for kind, values in constants.items():
-        yield f'\n[kinds."{kind}"]'
-        yield from (f"{name} = [{', '.join(f'{v:.6g}' for v in value)}]" for name, value in values.items())
+    for dataflow in DATAFLOWS:
+        yield f"\n[dataflows.{dataflow}]"
+        yield from (f"{column} = {numbers(constants[dataflow])}" for column, constants in area.items())
+    yield f"\n[clock]\nperiod_ns = {numbers(period)}"
 
 
 def main() -> None:
     table = read_table(TABLE)
-    names, size = kinds(table), table.counts("rows")
-    fitted = ~np.isin(size, CHECKED)
-    periods = clock(table, names, fitted)
+    designs = [design(table, row) for row in range(len(table))]
+    is_square = table.counts("rows") == table.counts("cols")
+    fitted = is_square & ~np.isin(table.counts("rows"), CHECKED) & (table.texts("sparsity") == "")
+    names = [design.name for design in designs]
     constants: dict[str, dict[str, Floats]] = {}
-    predicted = {column: np.full(len(table), np.nan) for column in ("lut", "ff", "fmax_mhz")}
-    for kind in dict.fromkeys(names):
-        mine = names == kind
-        if (mine & fitted).sum() < 3:
-            print(f"{kind}: fewer than 3 sizes to fit; left out")
-            continue
-        constants[kind] = {}
-        for column in ("lut", "ff"):
-            x, y = features(table, 3), table.numbers(column)
-            constants[kind][column] = least_squares(x[mine & fitted], y[mine & fitted])
-            predicted[column][mine] = x[mine] @ constants[kind][column]
-        if kind in periods:
-            constants[kind]["period_ns"] = periods[kind]
-            predicted["fmax_mhz"][mine] = 1e3 / (features(table, 2)[mine] @ periods[kind])
-    for column, values in predicted.items():
-        report(column, list(table.texts("design")), values, table.numbers(column, empty=np.nan), fitted)
-    CONSTANTS.write_text("\n".join(lines(constants)) + "\n", encoding="utf-8")
+    for column in COUNTED:
+        constants[column], predicted = area(table, designs, fitted, column)
+        report(column, names, predicted, table.numbers(column), fitted)
+    period, predicted = clock(table, designs, fitted)
+    report("clock", names, predicted, table.numbers("fmax_mhz", empty=np.nan), fitted)
+    CONSTANTS.write_text("\n".join(lines(constants, period)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Places generated arrays on an ECP5-85k and writes src/aisys/rtl/ecp5-85k.csv, one row per design.
 
-    python scripts/place_arrays.py [--area-only] [DESIGN ...]      DESIGN is like ws-4x4-pipelined; default: all
+    python scripts/place_arrays.py [--area-only] [--kept] [DESIGN ...]     DESIGN is like ws-4x4-pipelined; default: all
 
-Runs are kept in the user's cache, so an interrupted series goes on where it stopped. A row without a clock was packed
-only: its area is that of place and route. A run of an 8x8 array takes some minutes of one core.
+Runs are kept in the user's cache, so an interrupted series goes on where it stopped; --kept writes those alone. A row
+without a clock was packed only: its area is that of place and route. A run of an 8x8 array takes some minutes of one
+core.
 """
 
 import sys
@@ -17,7 +18,7 @@ from aisys.rtl.verilog import module_name, verilog
 
 TARGET = Path(aisys.rtl.__file__).parent / "ecp5-85k.csv"
 CHIP = CHIPS["ecp5-85k"]
-SIZES = (2, 3, 4, 5, 6, 8)
+SIZES = ((2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (8, 8), (3, 7), (7, 4), (12, 12))
 KINDS = (("ws", None), ("os", None), ("ws", (2, 4)))
 COLUMNS = "design,dataflow,rows,cols,is_pipelined,sparsity,lut,ff,dsp,bram,fmax_mhz"
 
@@ -26,10 +27,10 @@ def designs() -> Iterator[ArrayDesign]:
     """Every size and kind; sparse ones need an even number of rows."""
     for dataflow, sparsity in KINDS:
         for is_pipelined in (False, True):
-            for size in SIZES:
-                if sparsity is None or size % 2 == 0:
+            for rows, cols in SIZES:
+                if sparsity is None or rows % 2 == 0:
                     yield ArrayDesign(
-                        rows=size, cols=size, dataflow=dataflow, is_pipelined=is_pipelined, sparsity=sparsity
+                        rows=rows, cols=cols, dataflow=dataflow, is_pipelined=is_pipelined, sparsity=sparsity
                     )
 
 

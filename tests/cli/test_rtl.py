@@ -9,7 +9,7 @@ import pytest
 
 from aisys.errors import DoesNotFit
 from aisys.rtl import CHIPS, Array, PlacedDesign
-from aisys.rtl.place import check_multipliers
+from aisys.rtl.place import check_blocks
 
 Run = Callable[..., Any]
 
@@ -30,6 +30,11 @@ def needs_extra() -> None:
         (("--array", "4x4", "--tile", "48"), "a power of two"),
         (("--array", "4x4", "--lanes", "4"), "up to a quarter of port_bytes (2)"),
         (("--array", "4x4", "--cycles-per-beat", "0"), "cycles_per_beat=0 cannot be built; give 1 to 65535"),
+        (("--array", "0x4"), "rows=0 cannot be built; give 2 to 64"),
+        (("--array", "4x4000"), "cols=4000 cannot be built; give 2 to 64"),
+        (("--array", "4x4", "--clock", "-5"), "--clock -5 MHz cannot be reached; give 1 to 2000"),
+        (("--array", "4x4", "--simulate", "4,0,4"), "k=0 cannot be built; give at least 1"),
+        (("--array", "4x4", "--simulate", "9999,9999,1"), "99,980,001 elements is too large to simulate"),
     ],
 )
 def test_what_cannot_be_built_is_one_sentence(aisys: Run, words: tuple[str, ...], said: str) -> None:
@@ -51,9 +56,16 @@ def test_an_array_without_multipliers_enough_is_refused_with_the_largest_that_fi
     done = aisys("rtl", "--array", "16x16", "--place-and-route", "ecp5-85k")
     assert done.code == 1
     assert "needs 258 multipliers (DSP) and ecp5-85k has 156; 12x12 is the largest square array that fits" in done.err
-    check_multipliers(Array(12, 12).design, CHIPS["ecp5-85k"])
+    check_blocks(Array(12, 12).design, CHIPS["ecp5-85k"])
     with pytest.raises(DoesNotFit):
-        check_multipliers(Array(13, 12).design, CHIPS["ecp5-85k"])
+        check_blocks(Array(13, 12).design, CHIPS["ecp5-85k"])
+
+
+def test_an_array_without_block_memories_enough_is_refused_with_the_tile_that_fits() -> None:
+    deep = Array(2, 10, tile=1024).design
+    check_blocks(deep, CHIPS["ecp5-45k"])
+    with pytest.raises(DoesNotFit, match="needs 68 block memories with tile=1024 and ecp5-25k has 56; tile=512 fits"):
+        check_blocks(deep, CHIPS["ecp5-25k"])
 
 
 def test_an_unknown_chip_is_answered_with_the_nearest(aisys: Run) -> None:
@@ -96,7 +108,7 @@ def test_the_written_testbench_passes_and_notices_a_wrong_result(
 ) -> None:
     from shutil import which
 
-    from aisys.rtl.tools import run_program
+    from aisys.rtl.tools import ToolFailed, run_program
 
     needs_extra()
     if which("iverilog") is None:
@@ -108,4 +120,5 @@ def test_the_written_testbench_passes_and_notices_a_wrong_result(
     lines = (tmp_path / "expected.hex").read_text().splitlines()
     changed = f"{int(lines[0], 16) ^ 1:0{len(lines[0])}x}"
     (tmp_path / "expected.hex").write_text("\n".join([changed, *lines[1:]]) + "\n")
-    assert "FAIL: 1 beats or counts differ" in run_program(["vvp", "run"], tmp_path, name="vvp")
+    with pytest.raises(ToolFailed, match="FAIL: 1 beats or counts differ"):
+        run_program(["vvp", "run"], tmp_path, name="vvp")

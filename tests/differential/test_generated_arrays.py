@@ -1,6 +1,8 @@
 """Generated arrays: the circuit gives what numpy gives, in as many cycles as the recurrence says, stalls included."""
 
+import doctest
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,28 @@ COMPILED = [
     Array(4, 4), Array(4, 4, "os", is_pipelined=True), Array(8, 8, is_pipelined=True, port_bytes=16, lanes=2),
     Array(8, 8, "os", port_bytes=4), Array(6, 7, sparsity=(2, 4)), Array(8, 8, sparsity=(2, 4), is_pipelined=True),
     Array(16, 16, port_bytes=16, lanes=4), Array(16, 16, "os", port_bytes=32, lanes=8, is_pipelined=True),
+    Array(7, 2, is_pipelined=True, tile=8), Array(2, 16, "os", port_bytes=4), Array(16, 3, "os", is_pipelined=True),
+    Array(3, 13, tile=32, left_slots=4), Array(12, 9, sparsity=(1, 2), port_bytes=32, lanes=2),
+    Array(8, 5, sparsity=(4, 8), tile=16, is_pipelined=True), Array(9, 14, "os", tile=16, left_slots=16),
+    Array(10, 10, "os", port_bytes=64, lanes=16), Array(11, 6, port_bytes=4), Array(16, 4, sparsity=(1, 4), tile=16),
+    Array(5, 12, "os", is_pipelined=True, port_bytes=16, lanes=4), Array(14, 15, is_pipelined=True, port_bytes=32),
 ]  # fmt: skip
+"""Every size from 2 to 16 as rows or columns, every option, and memory words of one to sixteen beats."""
+
+
+def drawn_shapes(design: ArrayDesign, random: Any) -> list[tuple[int, int, int]]:
+    """Shapes of eight products: a single element, tiles that are full, or one too many, and random ones.
+
+    The random ones have up to three tiles along each axis and more along k than the left buffer holds; one has many
+    tiles along one axis.
+    """
+    m, k = (design.tile, design.depth) if design.dataflow == "ws" else (design.rows, design.tile)
+    tile = np.array([m, k, design.cols])
+    most = tile * [3, design.left_slots + 3, 3]
+    full = tile * random.integers(1, [3, design.left_slots + 2, 3])
+    many = np.where(np.arange(3) == random.integers(3), tile * random.integers(8, 20), random.integers(1, tile + 1))
+    some = [random.integers(1, random.integers(2, most + 1)) for _ in range(4)]
+    return [tuple(int(x) for x in shape) for shape in ([1, 1, 1], full, full + 1, many, *some)]
 
 
 @pytest.mark.slow
@@ -86,17 +109,41 @@ COMPILED = [
 def test_a_compiled_circuit_gives_random_products_in_the_cycles_of_the_model(
     array: Array, port: MemoryPort, seed: int
 ) -> None:
-    """Eight products each, of up to three tiles along m and n, and along k of more than the left buffer holds."""
     from aisys.rtl.simulation import compiled
 
     if not compiled.is_installed():
         pytest.skip("Verilator is not installed")
-    random = np.random.default_rng(seed)
-    design = array.design
-    m, k = (design.tile, design.depth) if design.dataflow == "ws" else (design.rows, design.tile)
-    most = np.array([3 * m, (design.left_slots + 3) * k, 3 * design.cols])
-    drawn = [tuple(int(x) for x in random.integers(1, random.integers(2, most + 1))) for _ in range(8)]
-    check(array, [product(array, (m, k, n), seed + i) for i, (m, k, n) in enumerate(drawn)], port, "verilator")
+    shapes = drawn_shapes(array.design, np.random.default_rng(seed))
+    check(array, [product(array, shape, seed + i) for i, shape in enumerate(shapes)], port, "verilator")
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+def test_a_memory_that_answers_as_it_likes_changes_the_cycles_and_no_result(
+    dataflow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beats with random gaps, writes that wait at random: what `cycles` does not model is still computed right."""
+    from aisys.rtl.simulation import step_by_step
+
+    random = np.random.default_rng(5)
+    gaps, takes = random.integers(0, 9, 5000) ** 2 // 20, random.random(5000) < 0.4
+
+    class Irregular(step_by_step._Memory):
+        def ask(self, cycle: int, address: int, num_beats: int) -> None:
+            for place in range(address, address + num_beats):
+                self.last_read = max(cycle + 1, self.last_read + 1) + int(gaps[place])
+                self.due.append((self.last_read, place))
+
+        def is_ready(self, cycle: int) -> bool:
+            return bool(takes[cycle])
+
+    monkeypatch.setattr(step_by_step, "_Memory", Irregular)
+    array = Array(3, 3, dataflow, tile=4, left_slots=2)
+    for seed, shape in enumerate(((1, 1, 1), (9, 14, 7), (4, 9, 3))):
+        a, b, given = product(array, shape, seed)
+        sums = a.astype(np.int64) @ b.astype(np.int64)
+        found = array.simulate(a, b, given, port=MemoryPort(latency_cycles=1), simulator="amaranth")
+        assert (found.values == (sums if given is None else given.apply(sums))).all()
+        assert found.cycles > found.model_cycles
 
 
 def test_the_compiled_recurrence_equals_the_plain_one() -> None:
@@ -127,6 +174,13 @@ def test_an_element_with_a_late_mark_computes_something_else(dataflow: str, monk
     a, b, _ = jobs[0]
     found = array.simulate(a, b, simulator="amaranth")
     assert (found.values != a.astype(np.int64) @ b.astype(np.int64)).any()
+
+
+def test_the_printed_examples_of_generated_hardware_hold() -> None:
+    for name in ("array", "requantization"):
+        failed, tried = doctest.testmod(import_module(f"aisys.rtl.{name}"))
+        assert tried
+        assert not failed
 
 
 def test_a_faster_memory_is_never_slower() -> None:

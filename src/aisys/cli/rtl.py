@@ -27,6 +27,10 @@ Latency = Annotated[int, typer.Option("--latency", metavar="CYCLES", help="From 
 PerBeat = Annotated[int, typer.Option("--cycles-per-beat", help="A beat of the memory every so many cycles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
+MOST_CLOCK_MHZ = 2000
+MOST_ELEMENTS = 2**26
+"""Of one matrix of a product that is simulated: what fits in memory, and in an afternoon."""
+
 
 def rtl(
     array: Size, *, dataflow: Dataflow = "ws", out: Out = None, simulate: Products = None,
@@ -37,7 +41,8 @@ def rtl(
     """Generate an int8 systolic array: Verilog with a testbench that checks itself, cycles, area and clock.
 
     Results are bit-equal to numpy and cycles to the model, stalls of the memory included. Without --out, --simulate and
-    --place-and-route it says what the array is. Needs the extra `rtl`; Verilator makes simulation fast where installed.
+    --place-and-route it says what the array is, with the area and clock of the model. Needs the extra `rtl`; Verilator
+    makes simulation fast where installed.
 
     **Examples**
 
@@ -50,6 +55,7 @@ def rtl(
     from aisys.rtl import Array, MemoryPort
     from aisys.rtl.tools import need
 
+    _check_clock(clock)
     rows, cols = _extents("--array", array, "x", 2)
     made = Array(
         rows, cols, dataflow, tile=tile, left_slots=left_slots, port_bytes=port_bytes, lanes=lanes,
@@ -58,6 +64,7 @@ def rtl(
     port = MemoryPort(latency_cycles=latency, cycles_per_beat=cycles_per_beat)
     need("amaranth", "yosys")
     answer: dict[str, Any] = {"array": made.design.name, "design": made.design, "port": port}
+    answer["area_model"] = _modelled(made)
     if simulate is not None:
         answer["simulation"] = _simulated(made, _extents("--simulate", simulate, ",", 3), port, is_quiet=json)
     placed = None if place_and_route is None else _placed(made, place_and_route, clock * 1e6, is_quiet=json)
@@ -65,7 +72,8 @@ def rtl(
         answer["place_and_route"] = {**_fields(placed), "is_met": placed.is_met}
     if network is not None:
         clock_hz = clock * 1e6 if placed is None else placed.fmax_hz
-        answer["network"] = _network(made, network, images, port, clock_hz, is_quiet=json)
+        done = _network(made, network, images, port, clock_hz, is_quiet=json)
+        answer["network"] = {**done, "area_model": answer["area_model"]}
     if out is not None:
         answer["files"] = _saved(made, out, port, clock * 1e6, placed)
     if json:
@@ -85,14 +93,39 @@ def _extents(option: str, text: str, mark: str, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
+def _check_clock(clock_mhz: float) -> None:
+    """Raises BadInput for a clock that no circuit has."""
+    from aisys.errors import BadInput
+
+    if not 1 <= clock_mhz <= MOST_CLOCK_MHZ:
+        raise BadInput(f"--clock {clock_mhz:g} MHz cannot be reached; give 1 to {MOST_CLOCK_MHZ}")
+
+
+def _modelled(made: "Array") -> dict[str, Any] | None:
+    """Area and clock on an ECP5-85k as the model says, without place and route; None where it was not fitted."""
+    from dataclasses import asdict
+
+    from aisys.cost.generated_array.area import area, clock_hz
+    from aisys.errors import Unsupported
+
+    try:
+        return {**asdict(area(made.design)), "clock_hz": clock_hz(made.design)}
+    except Unsupported:
+        return None
+
+
 def _simulated(made: "Array", shape: list[int], port: "MemoryPort", *, is_quiet: bool) -> dict[str, Any]:
     """What the circuit did with a random product, beside numpy and the model."""
     from aisys.cli.progress import progress_bar
     from aisys.cost.generated_array.design import tiling
+    from aisys.errors import BadInput
     from aisys.rtl.testbench import example
 
     m, k, n = shape
     tiling(made.design, m, k, n)
+    most = max(m * k, k * n, m * n)
+    if most > MOST_ELEMENTS:
+        raise BadInput(f"a matrix of {most:,} elements is too large to simulate; give up to {MOST_ELEMENTS:,}")
     a, b, given = example(made.design, (m, k, n))
     with progress_bar("simulating the circuit", is_shown=not is_quiet):
         raw, small = made.simulate_many([(a, b, None), (a, b, given)], port=port)
@@ -108,22 +141,16 @@ def _simulated(made: "Array", shape: list[int], port: "MemoryPort", *, is_quiet:
 def _network(
     made: "Array", name: str, num_images: int, port: "MemoryPort", clock_hz: float, *, is_quiet: bool
 ) -> dict[str, Any]:  # fmt: skip
-    """What the circuit did with the test images of a network; area of the model where it was fitted."""
+    """What the circuit did with the test images of a network."""
     from dataclasses import asdict
 
     from aisys.cli.progress import progress_bar
-    from aisys.cost.generated_array.area import area
-    from aisys.errors import Unsupported
     from aisys.rtl.network import network
     from aisys.rtl.network_run import run_network
 
     with progress_bar(f"{name} on {made.design.name}", is_shown=not is_quiet):
         done = run_network(made, network(name), num_images, port=port, clock_hz=clock_hz)
-    try:
-        modelled = asdict(area(made.design))
-    except Unsupported:
-        modelled = None
-    return {**asdict(done), "cycles": done.cycles, "area_model": modelled}
+    return {**asdict(done), "cycles": done.cycles}
 
 
 def _placed(made: "Array", chip: str, goal_hz: float, *, is_quiet: bool) -> "PlacedDesign":
@@ -176,6 +203,10 @@ def _show(answer: dict[str, Any]) -> None:
         same = "equal to numpy" if run["results_equal_numpy"] else "[bold red]NOT equal to numpy[/]"
         table.add_row("simulated", f"m={run['m']} k={run['k']} n={run['n']}: {run['cycles']:,} cycles, {same}")
         table.add_row("model", f"{run['model_cycles']:,} cycles; {run['macs_per_cycle']:.2f} multiply-adds per cycle")
+    if answer["area_model"] is not None:
+        said = answer["area_model"]
+        counts = f"{said['lut']:,} LUT, {said['ff']:,} FF, {said['dsp']} DSP, {said['bram']} BRAM"
+        table.add_row("area model", f"{counts}, {scaled(said['clock_hz'], 'Hz')} on ecp5-85k (fitted)")
     for label, said in _network_rows(answer):
         table.add_row(label, said)
     if "place_and_route" in answer:
@@ -201,9 +232,6 @@ def _network_rows(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "cycles", f"{run['cycles']:,} ({per_layer} by layer); the model says {run['model_cycles']:,}"
     yield "speed", f"[bold]{rate}[/] ({origin} clock; the host that lays out patches is not counted)"
     yield "energy", f"{scaled(run['energy_joule_per_image'], 'J')} per image (assumed energies)"
-    if run["area_model"] and "place_and_route" not in answer:
-        area = run["area_model"]
-        yield "area model", f"{area['lut']:,} LUT, {area['ff']:,} FF, {area['dsp']} DSP, {area['bram']} BRAM"
 
 
 def _say_missed(placed: "PlacedDesign | None") -> None:

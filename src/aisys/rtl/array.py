@@ -11,7 +11,7 @@ from aisys.cost.generated_array.cycles import cycles
 from aisys.cost.generated_array.design import ArrayDesign, MemoryPort
 from aisys.errors import BadInput, unknown_name
 from aisys.rtl.image import Int8, image, results
-from aisys.rtl.place import PlacedDesign, Progress, check_multipliers, chip_of, place_and_route
+from aisys.rtl.place import PlacedDesign, Progress, check_blocks, chip_of, place_and_route
 from aisys.rtl.requantization import Requantization
 from aisys.rtl.tools import need
 from aisys.rtl.verilog import module_name, verilog
@@ -36,7 +36,7 @@ class Array:
 
     >>> array = Array(8, 8, "os")
     >>> array.cycles(64, 256, 32), array.cycles(64, 256, 32, port=MemoryPort(cycles_per_beat=4))
-    (8443, 33019)
+    (10960, 42157)
     """
 
     def __init__(self, rows: int, cols: int, dataflow: str = "ws", **options: Any) -> None:
@@ -94,5 +94,5 @@ class Array:
         self, chip: str = "ecp5-85k", *, goal_hz: float = 100e6, progress: Progress | None = None
     ) -> PlacedDesign:
         """Area and clock on an FPGA. Raises DoesNotFit, UnknownName, MissingExtra."""
-        check_multipliers(self.design, chip_of(chip))
+        check_blocks(self.design, chip_of(chip))
         return place_and_route(self.verilog(), self.module, chip_of(chip), goal_hz=goal_hz, progress=progress)

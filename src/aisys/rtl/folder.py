@@ -19,7 +19,7 @@ def save(design: ArrayDesign, folder: Path, *, port: MemoryPort, clock_hz: float
     """
     text = verilog(design)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{module_name(design)}.v").write_text(text, encoding="utf-8")
+    (folder / f"{module_name(design)}.v").write_text(_head(design) + text, encoding="utf-8")
     testbench.write(design, folder, example_shape(design), port)
     (folder / "machine.toml").write_text(machine_file(design, port, clock_hz, clock_source), encoding="utf-8")
     (folder / "README.md").write_text(_page(design, port), encoding="utf-8")
@@ -55,8 +55,24 @@ def buffer_bytes(design: ArrayDesign) -> int:
     return (left + 2 * design.top_slot_words * design.top_word_bits) // 8
 
 
+def _head(design: ArrayDesign) -> str:
+    """Comments at the top of the Verilog: what the array is, and what its ports mean."""
+    from aisys.rtl.circuit.job import MEANINGS
+    from aisys.rtl.circuit.top import PORTS
+
+    described = {**PORTS, **MEANINGS}
+    width = max(map(len, described))
+    return "".join((
+        f"// {design.name}: an int8 systolic array of {design.rows} x {design.cols} elements, written by aisys rtl.\n",
+        f"// Up to {design.tile} vectors per step, {design.left_slots} chunks of A on chip, {design.lanes} channel(s) "
+        f"requantized per cycle. README.md says how to drive it.\n//\n",
+        *(f"//   {name:{width}}  {said}\n" for name, said in described.items()), "`timescale 1ns / 1ps\n\n",
+    ))  # fmt: skip
+
+
 def _page(design: ArrayDesign, port: MemoryPort) -> str:
-    from aisys.rtl.circuit.job import JOB
+    from aisys.rtl.circuit.job import JOB, MEANINGS
+    from aisys.rtl.circuit.top import PORTS
 
     m, k, n = example_shape(design)
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
@@ -64,7 +80,8 @@ def _page(design: ArrayDesign, port: MemoryPort) -> str:
         depth=design.depth, tile=design.tile, left_slots=design.left_slots, port_bytes=design.port_bytes,
         lanes=design.lanes, latency=port.latency_cycles, per_beat=port.cycles_per_beat, m=m, k=k, n=n,
         options=_lines(_options(design)), left_beats=design.left_beats, top_beats=design.top_beats,
-        fields=_lines(f"| `{name}` | {field.width} |" for name, field in JOB),
+        ports=_lines(f"| `{name}` | {said} |" for name, said in PORTS.items()),
+        fields=_lines(f"| `{name}` | {field.width} | {MEANINGS[name]} |" for name, field in JOB),
     )  # fmt: skip
 
 

@@ -9,14 +9,14 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from aisys.cost.generated_array.area import Area, largest_square, num_dsp
+from aisys.cost.generated_array.area import Area, largest_square, num_bram, num_dsp
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import DoesNotFit, unknown_name
 from aisys.rtl.tools import ToolFailed, command, need, run
@@ -170,8 +170,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aisys" / "rtl"
 
 
-def check_multipliers(design: ArrayDesign, chip: Chip) -> None:
-    """Raises DoesNotFit where `chip` has too few multipliers, before anything runs, with the largest that fits."""
+def check_blocks(design: ArrayDesign, chip: Chip) -> None:
+    """Raises DoesNotFit where `chip` has too few multipliers or block memories, before anything runs.
+
+    The message holds the nearest array that fits: the largest square one, or the largest tile.
+    """
     needed = num_dsp(design)
     if needed > chip.dsp:
         side = largest_square(chip.dsp, design.lanes)
@@ -179,11 +182,20 @@ def check_multipliers(design: ArrayDesign, chip: Chip) -> None:
             f"{design.name} needs {needed} multipliers (DSP) and {chip.name} has {chip.dsp}; "
             f"{side}x{side} is the largest square array that fits"
         )
+    blocks, tile = num_bram(design), design.tile
+    if blocks > chip.bram:
+        while tile > design.rows and num_bram(replace(design, tile=tile)) > chip.bram:
+            tile //= 2
+        nearest = f"tile={tile}" if num_bram(replace(design, tile=tile)) <= chip.bram else "an array of fewer columns"
+        raise DoesNotFit(
+            f"{design.name} needs {blocks} block memories with tile={design.tile} and {chip.name} has {chip.bram}; "
+            f"{nearest} fits"
+        )
 
 
 def _check_fits(module: str, chip: Chip, cells: str) -> None:
     """Raises DoesNotFit where synthesis shows that the chip has too little of something."""
-    for cell, what, has in (("DP16KD", "block memories", chip.bram), ("TRELLIS_FF", "registers", chip.ff)):
+    for cell, what, has in (("LUT4", "LUTs", chip.lut), ("TRELLIS_FF", "registers", chip.ff)):
         found = re.search(rf"^\s+(\d+)\s+{cell}$", cells, re.MULTILINE)
         if found and int(found[1]) > has:
             raise DoesNotFit(

@@ -1,8 +1,9 @@
 """Area and clock of a generated array on an FPGA, without running place and route.
 
-Multipliers and block memories are counted from the design, exactly. LUTs and registers are a constant, a share of the
-edges (rows + columns) and a share of the elements; the period of the clock is a constant and a share of the edges.
-The constants are fitted per kind of array by scripts/fit_array_area.py on sizes other than those it is checked on.
+Multipliers and block memories are counted from the design, exactly. LUTs and registers are those counted per element,
+row and column (cells.py), a constant for everything else, and a share per column; the period of the clock is a
+constant, a share of the edges (rows + columns), and one for multipliers without a register behind them. Constants and
+shares are fitted by scripts/fit_array_area.py on sizes other than those that it is checked on.
 """
 
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aisys.cost.fpga.resources import block_memories
+from aisys.cost.generated_array.cells import counted_luts, counted_registers
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import Unsupported
 
@@ -36,19 +38,22 @@ def area(design: ArrayDesign) -> Area:
 
     Raises Unsupported for buffers, ports and lanes other than those of the fit.
     """
-    constants = _constants(design)
-    features = (1, design.rows + design.cols, design.rows * design.cols)
-    lut, ff = (round(sum(a * b for a, b in zip(constants[name], features, strict=True))) for name in ("lut", "ff"))
-    return Area(lut=lut, ff=ff, dsp=num_dsp(design), bram=num_bram(design))
+    _check_options(design)
+    rest = _read()["dataflows"][design.dataflow]
+    (lut, lut_per_col), (ff, ff_per_col) = rest["lut"], rest["ff"]
+    return Area(
+        lut=counted_luts(design) + round(lut + lut_per_col * design.cols),
+        ff=counted_registers(design) + round(ff + ff_per_col * design.cols),
+        dsp=num_dsp(design), bram=num_bram(design),
+    )  # fmt: skip
 
 
 def clock_hz(design: ArrayDesign) -> float:
     """The clock that place and route reaches for `design` on an ECP5 of speed grade 6. Raises as `area`."""
-    constants = _constants(design)
-    if "period_ns" not in constants:
-        raise Unsupported(f"no clock was fitted for {kind_of(design)} arrays; run place and route")
-    base, per_edge = constants["period_ns"]
-    return 1e9 / float(base + per_edge * (design.rows + design.cols))
+    _check_options(design)
+    base, per_edge, unregistered = _read()["clock"]["period_ns"]
+    period_ns = base + per_edge * (design.rows + design.cols) + unregistered * (not design.is_pipelined)
+    return 1e9 / float(period_ns)
 
 
 def num_dsp(design: ArrayDesign) -> int:
@@ -69,8 +74,7 @@ def largest_square(num_multipliers: int, lanes: int) -> int:
     return isqrt(max(0, num_multipliers - DSP_PER_LANE * lanes))
 
 
-def _constants(design: ArrayDesign) -> dict[str, list[float]]:
-    found: dict[str, dict[str, list[float]]] = _read()["kinds"]
+def _check_options(design: ArrayDesign) -> None:
     plain = ArrayDesign(rows=design.rows, cols=design.cols)
     for field in ("tile", "left_slots", "port_bytes", "lanes"):
         given, fitted = getattr(design, field), getattr(plain, field)
@@ -79,15 +83,6 @@ def _constants(design: ArrayDesign) -> dict[str, list[float]]:
                 f"area of an array with {field}={given}: the model was fitted with {field}={fitted}; "
                 "take that, or run place and route"
             )
-    kind = kind_of(design)
-    if kind not in found:
-        raise Unsupported(f"no area was fitted for {kind} arrays, only for {', '.join(found)}; run place and route")
-    return found[kind]
-
-
-def kind_of(design: ArrayDesign) -> str:
-    """The name of a design without its size: `ws-2of4-pipelined`."""
-    return design.name.replace(f"-{design.rows}x{design.cols}", "")
 
 
 @cache

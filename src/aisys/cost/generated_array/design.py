@@ -24,6 +24,12 @@ PARAMETER_BYTES = 8
 TOP_SLOTS = OUT_SLOTS = PARAMETER_SLOTS = 2
 OUTSTANDING_LOADS = 4
 ACTIVATION_BITS = WEIGHT_BITS = 8
+PRODUCT_BITS, SUM_BITS = ACTIVATION_BITS + WEIGHT_BITS, 32
+
+
+def partial_sum_bits(num_products: int) -> int:
+    """Bits that hold any sum of so many int8 products: each lies in -2^14 .. 2^14."""
+    return (num_products * 2**14).bit_length() + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

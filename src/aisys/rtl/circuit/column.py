@@ -7,8 +7,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from aisys.cost.generated_array.design import OUT_SLOTS, ArrayDesign
-from aisys.rtl.circuit.element import SUM_BITS
+from aisys.cost.generated_array.design import OUT_SLOTS, SUM_BITS, ArrayDesign
 
 BLOCK_RAM, LUT_RAM = {"ram_style": "block"}, {"ram_style": "distributed"}
 

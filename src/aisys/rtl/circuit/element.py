@@ -5,15 +5,15 @@ from typing import Any
 from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from aisys.cost.generated_array.design import ACTIVATION_BITS, WEIGHT_BITS, ArrayDesign
+from aisys.cost.generated_array.design import (
+    ACTIVATION_BITS,
+    PRODUCT_BITS,
+    SUM_BITS,
+    WEIGHT_BITS,
+    ArrayDesign,
+    partial_sum_bits,
+)
 from aisys.rtl.circuit.register import named
-
-PRODUCT_BITS, SUM_BITS = ACTIVATION_BITS + WEIGHT_BITS, 32
-
-
-def partial_sum_bits(num_products: int) -> int:
-    """Bits that hold any sum of so many int8 products: each lies in -2^14 .. 2^14."""
-    return (num_products * 2**14).bit_length() + 1
 
 
 class WeightStationaryElement(Component):

@@ -5,13 +5,8 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from aisys.cost.generated_array.design import ACTIVATION_BITS, ArrayDesign
-from aisys.rtl.circuit.element import (
-    SUM_BITS,
-    OutputStationaryElement,
-    WeightStationaryElement,
-    partial_sum_bits,
-)
+from aisys.cost.generated_array.design import ACTIVATION_BITS, SUM_BITS, ArrayDesign, partial_sum_bits
+from aisys.rtl.circuit.element import OutputStationaryElement, WeightStationaryElement
 from aisys.rtl.circuit.register import delayed
 
 

@@ -12,6 +12,16 @@ JOB = StructLayout({
     **dict.fromkeys(("left_base", "top_base", "parameter_base", "out_base"), ADDRESS_BITS),
     **dict.fromkeys(("is_resident", "is_raw", "is_relu"), 1),
 })  # fmt: skip
-"""Counts of tiles; the last vector and the last result row, counted from 0, of full and of edge tiles; addresses in
-beats. is_resident: the vectors of A stay in the left buffer over n. is_raw: int32 results. is_relu: none below zero.
-The inputs must not change while the array is busy."""
+"""The fields of a job. The inputs must not change while the array is busy."""
+
+MEANINGS = {
+    "num_m": "tiles along m", "num_n": "tiles along n", "num_k": "tiles along k",
+    "full_vectors": "vectors of a step, minus one",
+    "edge_vectors": "vectors of a step in the last tile (of m for ws, of k for os), minus one",
+    "full_rows": "rows of results of a tile, minus one", "edge_rows": "those of the last tile of m, minus one",
+    "left_base": "where the vectors of A begin, in beats", "top_base": "where the words of B begin",
+    "parameter_base": "where bias, multiplier and shift of the channels begin", "out_base": "where results go",
+    "is_resident": "1 where num_k is at most the slots of the left buffer: A stays on chip over n",
+    "is_raw": "1: int32 results; 0: int8 after requantization", "is_relu": "1: no result below zero (int8 only)",
+}  # fmt: skip
+"""What each field of a job says."""

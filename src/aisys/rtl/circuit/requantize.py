@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Component, In, Out
 
-from aisys.rtl.circuit.element import SUM_BITS
+from aisys.cost.generated_array.design import SUM_BITS
 from aisys.rtl.circuit.register import named
 
 LANE_STAGES = 6

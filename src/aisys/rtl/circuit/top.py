@@ -21,6 +21,18 @@ CYCLE_BITS = 40
 EDGE_STAGES = 2
 """From the cycle that reads an operand to the one in which it enters the grid."""
 
+PORTS = {
+    "clk": "clock; all happens at its rising edge", "rst": "reset, high for a cycle at least",
+    "start": "high for a cycle: begin the job that the fields say", "is_busy": "high until the last beat is accepted",
+    "cycles": "from start to the last beat; counts while is_busy",
+    "ask": "read ask_beats beats, from ask_address on", "ask_ready": "the memory takes that in this cycle",
+    "ask_address": "in beats", "ask_beats": "how many, one after another",
+    "read_valid": "read_beat holds the next beat that was asked for, in order", "read_beat": "its bytes, lowest first",
+    "write_valid": "write_beat is to be written to write_address", "write_ready": "the memory takes it in this cycle",
+    "write_address": "in beats, from out_base on", "write_beat": "its bytes, lowest first",
+}  # fmt: skip
+"""What each port says that is no field of the job."""
+
 
 class Top(Component):
     """An array that computes one matmul per `start`. `cycles` counts from there to the last beat; then `is_busy` falls.

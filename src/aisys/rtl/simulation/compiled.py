@@ -65,7 +65,7 @@ def build(design: ArrayDesign, fields: tuple[str, ...]) -> Path:
         run_program([
             "verilator", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert",
             "-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "-Wno-CASEINCOMPLETE", "--top-module", module_name(design),
-            "--prefix", "Vtop", "-CFLAGS", "-O2", "top.v", "harness.cpp",
+            "--prefix", "Vtop", "-CFLAGS", "-O1", "top.v", "harness.cpp",
         ], folder, name="verilator")  # fmt: skip
         built = folder / "obj_dir" / "Vtop"
         partial = program.with_suffix(f".{os.getpid()}")
