@@ -18,7 +18,7 @@ from aisys.rtl.verilog import module_name, verilog
 
 TARGET = Path(aisys.rtl.__file__).parent / "ecp5-85k.csv"
 CHIP = CHIPS["ecp5-85k"]
-SIZES = ((2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (8, 8), (3, 7), (7, 4), (12, 12))
+SIZES = ((2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (8, 8), (3, 7), (7, 4), (12, 12))
 KINDS = (("ws", None), ("os", None), ("ws", (2, 4)))
 COLUMNS = "design,dataflow,rows,cols,is_pipelined,sparsity,lut,ff,dsp,bram,fmax_mhz"
 
