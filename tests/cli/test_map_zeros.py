@@ -99,3 +99,20 @@ def test_bad_input_is_one_sentence(aisys, words, sentence):
     assert ended.code == 2
     assert sentence in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_an_op_with_weights_of_n_of_m_is_faster_where_the_machine_makes_use_of_them_and_never_beats_the_limit(
+    aisys, tmp_path
+):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'name = "mine"\nbase = "gemmini-16x16"\nzeros = "weight:skip:1"\n[levels.dram]\nformats = "weight:2:4"\n'
+        '[levels.scratchpad]\nformats = "weight:2:4"\n'
+    )
+    op = ("op", "matmul", "m=16", "n=512", "k=512", "dtype=int8_2of4", "--on")
+    plain, mine = (found(aisys, *op, device) for device in ("gemmini-16x16", str(file)))
+    least = found(aisys, *op, str(file), "--tier", "limit")
+    saved = plain["traffic_bytes"]["dram"] - mine["traffic_bytes"]["dram"]
+    assert saved == 512 * 512 * (1 - 5 / 8)
+    assert plain["time_s"] > mine["time_s"] > least["time_s"]
+    assert mine["energy_joule"] > least["energy_joule"]

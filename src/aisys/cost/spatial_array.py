@@ -15,6 +15,7 @@ import numpy as np
 from aisys.cost.loop_nest import Einsum, Hierarchy, Operand, attention, conv, evaluate, matmul
 from aisys.cost.loop_nest.greedy import map_einsum
 from aisys.cost.loop_nest.row_stationary import Chip, ConvLayer, best_mapping, dram_words, glb_words, processing_cycles
+from aisys.cost.loop_nest.zeros import saved
 from aisys.cost.types import CostTable, Floats, Tier
 from aisys.errors import Unsupported
 from aisys.frozen import FrozenMap
@@ -126,21 +127,26 @@ def _table(found: list[list[Priced]], device: Device) -> CostTable:
 
 
 def _limit(rows: list[list[Einsum]], device: Device) -> CostTable:
-    """Every unit busy in every cycle, and each element across the main memory once."""
+    """Every unit busy in every cycle, and each element across the main memory once; zeros where they must be."""
     array = device.architecture
     assert isinstance(array, SpatialArray)
     machine, main = Hierarchy.of(device), device.main_memory
     found = []
     for row in rows:
         moved = sum(
-            o.bits * o.elements(einsum.extents) / 8 for einsum in row for o in einsum.operands if _is_outside(einsum, o)
+            _least_bits(machine, o) * o.elements(einsum.extents) / 8
+            for einsum in row
+            for o in einsum.operands
+            if _is_outside(einsum, o)
         )
         macs = sum(einsum.num_macs for einsum in row)
-        joule = macs * array.energy_joule_per_mac + moved * min(_joule_per_byte(device))
+        left = [(einsum.num_macs, saved(einsum, machine.zeros)) for einsum in row]
+        done, timed = sum(num * one.done for num, one in left), sum(num * one.timed for num, one in left)
+        joule = done * array.energy_joule_per_mac + moved * min(_joule_per_byte(device))
         found.append(
             [
                 Priced(
-                    cycles=macs / machine.num_macs,
+                    cycles=timed / machine.num_macs,
                     memory_cycles=float(moved / _fastest(device) * array.clock_hz), energy_joule=float(joule),
                     traffic_bytes=FrozenMap({**dict.fromkeys(device.memories, 0.0), main.name: moved}), utilisation=1.0,
                     macs=macs,
@@ -148,6 +154,11 @@ def _limit(rows: list[list[Einsum]], device: Device) -> CostTable:
             ]
         )  # fmt: skip
     return _table(found, device)
+
+
+def _least_bits(machine: Hierarchy, operand: Operand) -> float:
+    """Bits of an element in the main memory: without zeros and metadata, where a format leaves zeros out."""
+    return operand.bits * (operand.density.density if operand.role in machine.levels[0].formats else 1.0)
 
 
 def _is_outside(einsum: Einsum, operand: Operand) -> bool:
