@@ -12,6 +12,8 @@ from aisys.cost.loop_nest import Einsum, Hierarchy, Keep, Level, Loop, Mapping, 
 from aisys.cost.loop_nest.optimum import optimum
 from aisys.cost.loop_nest.totals import totals
 from aisys.frozen import FrozenMap
+from aisys.ir.density import NOfM, Uniform
+from aisys.ir.sparse_format import Bitmap
 
 energies = st.sampled_from([0.5, 1.0, 3.0, 10.0])
 bandwidths = st.sampled_from([1.0, 4.0, 16.0, inf])
@@ -63,6 +65,19 @@ def test_no_mapping_of_a_small_machine_beats_the_front(machine: Hierarchy, m: in
     joule, cycles = np.array(best.joule) * (1 - 1e-9), np.array(best.cycles) * (1 - 1e-9)
     for table in every_table(einsum, machine):
         cost = evaluate(einsum, machine, table)
+        reached = (joule[None, :] <= cost.energy_joule[:, None]) & (cycles[None, :] <= cost.cycles[:, None])
+        assert (reached.any(axis=1) | ~cost.fits).all(), str(table.nest)
+
+
+@settings(max_examples=4, deadline=None)
+@given(machine=machines(), m=primes, n=primes, looked=st.sampled_from(["weight", "input"]))
+def test_no_mapping_beats_the_front_where_operands_have_zeros(machine: Hierarchy, m: int, n: int, looked: str) -> None:
+    einsum = matmul(m=m, n=n, k=2).with_density("weight", NOfM(1, 4)).with_density("input", Uniform(0.6))
+    sparse = machine.storing("weight", Bitmap()).storing("input", Bitmap(), "dram").looking(looked, "skip:1")
+    best = optimum(einsum, sparse)
+    joule, cycles = np.array(best.joule) * (1 - 1e-9), np.array(best.cycles) * (1 - 1e-9)
+    for table in every_table(einsum, sparse):
+        cost = evaluate(einsum, sparse, table)
         reached = (joule[None, :] <= cost.energy_joule[:, None]) & (cycles[None, :] <= cost.cycles[:, None])
         assert (reached.any(axis=1) | ~cost.fits).all(), str(table.nest)
 
