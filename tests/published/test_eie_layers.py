@@ -70,6 +70,11 @@ def test_a_table_names_a_layer_or_describes_it(tmp_path):
     cycles = np.array([LAYERS["nt-lstm"].run().cycles, SMALL.run().cycles])
     assert found.predicted[:2] == pytest.approx(cycles / 800, rel=1e-12)
     assert [row for row, _ in found.skipped] == [2]
+    path.write_text(
+        "# table: eie\n# kind: simulated\n# source: made up\n# units: cycles\nlayer,actual_cycles\nnt_lstm,5000\n"
+    )
+    counted = eie.predict(read_table(path), tier="analytic", options=Options())
+    assert (counted.predicted[0], counted.measured[0]) == (cycles[0], 5000)
     assert "other" in found.skipped[0][1]
 
 

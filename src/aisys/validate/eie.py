@@ -1,8 +1,11 @@
-"""Predicts tables of kind eie: actual times of sparse layers on EIE's elements, in microseconds at 800 MHz.
+"""Predicts tables of kind eie: actual times of sparse layers on EIE's elements, which run at 800 MHz.
 
-Columns: layer, actual_us; num_pes (64 where left out). rows, columns, weight_density and activation_density of a layer
-that is not one of the published nine. Every tier is the same: a random matrix of the densities really runs.
+Columns: layer (Alex-6, VGG-7, NT-LSTM, ...), actual_cycles or actual_us; num_pes (64 where left out). rows, columns,
+weight_density and activation_density of a layer that is not one of the published nine. Every tier is the same: a random
+matrix of the densities really runs.
 """
+
+import re
 
 import numpy as np
 
@@ -27,9 +30,11 @@ def predict(table: Table, *, tier: Tier, options: Options) -> Prediction:
         except AisysError as error:
             skipped.append((row, str(error)))
             continue
-        predicted[row] = layer.run(int(num_pes[row])).cycles / CLOCK_HZ * 1e6
+        predicted[row] = layer.run(int(num_pes[row])).cycles
+    is_cycles = table.has("actual_cycles")
     return Prediction(
-        predicted=predicted, measured=table.numbers("actual_us", above=0.0), **no_interval(len(table)),
+        predicted=predicted if is_cycles else predicted / CLOCK_HZ * 1e6,
+        measured=table.numbers("actual_cycles" if is_cycles else "actual_us", above=0.0), **no_interval(len(table)),
         skipped=tuple(skipped),
     )  # fmt: skip
 
@@ -40,7 +45,12 @@ def _layer(name: str, shape: dict[str, float]) -> Layer:
         return Layer(
             rows=int(rows), columns=int(columns), weight_density=weights, activation_density=activations
         )  # fmt: skip
-    if name.lower() not in LAYERS:
+    known = {_letters(one): layer for one, layer in LAYERS.items()}
+    if _letters(name) not in known:
         raise unknown_name("layer of EIE", name, tuple(LAYERS))
-    known: Layer = LAYERS[name.lower()]
-    return known
+    return known[_letters(name)]
+
+
+def _letters(name: str) -> str:
+    """`NT-LSTM` and `nt_lstm` are one layer."""
+    return re.sub(r"[\W_]", "", name).lower()
