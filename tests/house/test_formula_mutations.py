@@ -47,6 +47,8 @@ FORMULAS = (
     ("cost/gpu/attention.py", "_decode", KERNELS),
     ("cost/gpu/stream.py", "time", KERNELS),
     ("cost/gpu/energy.py", "joule", KERNELS),
+    ("cost/loop_nest/zeros.py", "*", ("differential/test_loop_nest_zeros.py",)),
+    ("ir/sparse_format.py", "*", ("property/test_densities.py",)),
     ("cost/systolic_array/exact.py", "*", ("published/test_systolic_formulas.py", *OVERLAPPED)),
     ("cost/systolic_array/overlapped.py", "time", OVERLAPPED),
     ("cost/systolic_array/overlapped.py", "crossing", OVERLAPPED),
