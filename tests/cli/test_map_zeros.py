@@ -7,6 +7,19 @@ import pytest
 
 PRODUCT = ("map", "matmul", "m=64", "n=64", "k=64", "--on", "gemmini-16x16")
 
+NEST = """
+dram keeps input weight output
+scratchpad keeps input weight
+for n: 4
+  accumulator keeps output
+  for k: 4
+    spread k over accumulator.rows: 16
+      spread n over accumulator.cols: 16
+        register keeps weight
+        for m: 64
+"""
+"""The scratchpad takes all weights as one piece."""
+
 
 def found(aisys, *words):
     ended = aisys(*words, "--json")
@@ -45,7 +58,10 @@ def test_a_real_tensor_is_counted_and_any_format_can_stand_at_one_level(aisys, t
     tensor = np.zeros((64, 64), np.int8)
     tensor[::4] = 1
     np.savez(tmp_path / "weights.npz", weight=tensor, other=np.ones(3))
+    (tmp_path / "nest.txt").write_text(NEST)
     words = ("--density", f"weight={tmp_path / 'weights.npz'}", "--format", "weight@dram=csr")
+    assert found(aisys, *PRODUCT, *words)["cycles"] == 64**3 / 256
+    words = (*words, "--mapping", str(tmp_path / "nest.txt"))
     sparse = found(aisys, *PRODUCT, *words)
     assert sparse["density"]["weight"] == 0.25
     bits = level(sparse, "dram")["accesses"]["weight"]["bits_per_element"]

@@ -17,13 +17,14 @@ from aisys.cost.loop_nest import (
     parse,
     spmm,
 )
-from aisys.cost.loop_nest.greedy import map_einsum
+from aisys.cost.loop_nest.optimum import optimum
 from aisys.errors import BadInput, UnknownName, Unsupported
 from aisys.frozen import FrozenMap
 from aisys.machine import device, list_devices
 from aisys.machine.load import machine
 
-ARRAY = Hierarchy.of(device("gemmini-16x16"))
+GEMMINI = device("gemmini-16x16")
+ARRAY = Hierarchy.of(GEMMINI)
 PRODUCT = matmul(m=64, n=64, k=64)
 DRAM = "dram keeps input weight output\n"
 REST = "for n: 64\nfor k: 64"
@@ -89,14 +90,14 @@ def test_another_architecture_and_an_unknown_dataflow_are_refused() -> None:
     with pytest.raises(Unsupported, match="systolic-32x32 is a SystolicArray"):
         Hierarchy.of(device("systolic-32x32"))
     with pytest.raises(UnknownName, match="dataflow of gemmini-16x16 'wss'"):
-        map_einsum(PRODUCT, replace(ARRAY, dataflow="wss"))
+        Hierarchy.of(replace(GEMMINI, architecture=replace(GEMMINI.architecture, dataflow="wss")))
 
 
 @pytest.mark.parametrize("name", [n for n in list_devices() if type(device(n).architecture).__name__ == "SpatialArray"])
 def test_every_array_of_the_catalogue_maps_a_product_and_a_convolution(name: str) -> None:
     array = Hierarchy.of(machine(name).device)
     for einsum in (matmul(m=100, n=70, k=50), conv(dict(m=8, c=6, p=13, q=13, r=3, s=3), stride=2)):
-        nest = map_einsum(einsum, array)
+        nest = optimum(einsum, array, "latency", most_nests=10_000).best
         check(nest, einsum, array)
         assert evaluate(einsum, array, nest).fits.all()
         assert parse(str(nest)) == nest

@@ -26,7 +26,7 @@ MappingFile = Annotated[
 ]
 Objective = Annotated[
     str | None,
-    typer.Option("--objective", metavar="WHAT", help="Search for the best nest: energy, latency or edp, with proof."),
+    typer.Option("--objective", metavar="WHAT", help="What is best: latency (if left out), energy or edp."),
 ]
 Pareto = Annotated[bool, typer.Option("--pareto", help="List every nest that none beats in both energy and cycles.")]
 Figure = Annotated[
@@ -57,17 +57,16 @@ def map_(
 
     A mapping is text, outermost loop first: `for k: 4`, `spread n over glb.cols: 14`, `glb keeps input output`. Give
     one of your own with `--mapping`; a nest that overflows a memory or covers too little is answered with the numbers.
+    Without one, the optimal mapping is searched for: the fastest and of those the one of least energy, or what
+    `--objective` wants. The certificate says how the search knows. `--density` says where an operand is zero.
 
     Einsums that hand tensors on are searched as a chain: fused, with each shared tensor whole or tile by tile in the
     level next to the outermost memory where that pays, beside one by one.
-
-    `--objective` searches for the optimal mapping, with its proof. `--density` says where an operand is zero.
 
     **Examples**
 
     - `aisys map matmul m=512 n=512 k=512 --on gemmini-16x16`
     - `aisys map conv out_channels=64 in_channels=64 out_h=56 out_w=56 kernel_h=3 kernel_w=3 --on simba-like`
-    - `aisys map matmul m=64 n=64 k=64 --on gemmini-16x16 --json`
     - `aisys map "o[i, r] += x[i, j, k] * b[j, r] * c[k, r]" i=64 j=64 k=64 r=16 --on gemmini-16x16`
     - `aisys map attention heads=8 q_len=128 kv_len=128 head_dim=64 --on tpu-v4i`
     - `aisys map matmul m=512 n=512 k=512 --on tpu-v1 --objective edp --pareto --figure nest.svg`
@@ -93,7 +92,7 @@ def map_(
         return
     einsum = with_density(_einsum(kind, words or []), density or [])
     array = with_zeros(array, einsum, format_ or [], zeros or [])
-    document = _mapped(einsum, array, mapping, objective or ("edp" if pareto else None), pareto=pareto)
+    document = _mapped(einsum, array, mapping, objective or ("edp" if pareto else ""), pareto=pareto)
     if figure:
         _draw(document, figure)
     emit_json(document) if json else _show(document)
@@ -107,15 +106,16 @@ def _draw(document: dict[str, Any], figure: Path) -> None:
 
 
 def _mapped(
-    einsum: "Einsum", array: "Hierarchy", mapping: Path | None, objective: str | None, *, pareto: bool
+    einsum: "Einsum", array: "Hierarchy", mapping: Path | None, objective: str, *, pareto: bool
 ) -> dict[str, Any]:
-    """What `--json` prints of the nest in a file, of the best one, or without an objective of a good one."""
+    """What `--json` prints of the nest in a file, or of the best one."""
     from aisys.cost.loop_nest import check, check_fits, evaluate, parse
-    from aisys.cost.loop_nest.greedy import map_einsum
     from aisys.cost.loop_nest.optimum import objective_of, optimum
 
-    search = optimum(einsum, array, objective_of(objective)) if objective else None
-    nest = parse(_text(mapping)) if mapping else search.best if search else map_einsum(einsum, array)
+    wanted = objective_of(objective or "latency")
+    is_searched = objective or (array.has_even_formats and not mapping)
+    search = optimum(einsum, array, wanted, pareto=pareto) if is_searched else None
+    nest = parse(_text(mapping)) if mapping else (search or optimum(einsum, array.storing_whole(), wanted)).best
     check(nest, einsum, array)
     cost = evaluate(einsum, array, nest)
     check_fits(cost, array)
@@ -205,8 +205,9 @@ def _searched(search: "Optimum", array: "Hierarchy", pareto: bool) -> dict[str, 
     proof = search.certificate
     found: dict[str, Any] = {
         "certificate": {
-            "objective": proof.objective, "optimal": proof.optimal, "explored": proof.explored, "pruned": proof.pruned,
-            "bound": proof.bound, "above_bound": proof.gap, "gap": 0.0, "text": str(proof),
+            "objective": proof.objective, "optimal": proof.is_optimal, "explored": proof.explored,
+            "pruned": proof.pruned, "bound": proof.bound, "above_bound": proof.above_bound, "gap": proof.gap,
+            "text": str(proof),
         }
     }  # fmt: skip
     if pareto:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from aisys.cost.loop_nest.arrange import Arrangement, finished, keep, looped
+from aisys.cost.loop_nest.arrange import Arrangement, finished, keep
 from aisys.cost.loop_nest.bound import Bound
 from aisys.cost.loop_nest.mapper import Search, arrangements, inner_nests, useful_dims
 from aisys.cost.loop_nest.partial import Ints, Partials, Step, pareto
@@ -153,7 +153,7 @@ def _met(member: Member, search: Search, table: Partials, inside: str | None) ->
             last = max((i for i, name in enumerate(order) if name in backed), default=-1)
             current, next_inside = table, inside
             for name in reversed(order[last + 1 :]):
-                current = search.cut(looped(space, current, useful_dims(space, name, next_inside)), MEETING)
+                current = search.looped(current, useful_dims(space, name, next_inside), MEETING)
                 current, next_inside = _held(plan, current, name, "below"), name
             if not len(current):
                 continue

@@ -10,6 +10,8 @@ from aisys.frozen import FrozenMap
 from aisys.ir.sparse_format import Format, read_format
 from aisys.machine import Device, Memory, SpatialArray, StorageLevel
 
+DATAFLOWS = ("any", "rs")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
@@ -78,7 +80,6 @@ class Hierarchy:
     levels: tuple[Level, ...]
     mac_joule: float
     clock_hz: float = 1e9
-    dataflow: str = "any"
     reads_on_drain: bool = True
     zeros: FrozenMap[str, Zeros] = field(default_factory=FrozenMap)
 
@@ -87,7 +88,7 @@ class Hierarchy:
         """The hierarchy of a device whose architecture is a SpatialArray.
 
         Raises Unsupported for another architecture; BadInput for a level without a memory, or with a word that its
-        fields do not know.
+        fields do not know; UnknownName for a dataflow that no mapping follows.
         """
         array = device.architecture
         if not isinstance(array, SpatialArray):
@@ -95,14 +96,13 @@ class Hierarchy:
         for name in array.levels:
             if name not in device.memories:
                 raise BadInput(f"{device.name}: level {name!r} is no memory; it has {', '.join(device.memories)}")
+        if array.dataflow not in DATAFLOWS:
+            raise unknown_name(f"dataflow of {device.name}", array.dataflow, DATAFLOWS)
         clock = float(array.clock_hz)
         levels = tuple(
             _level(device.name, name, level, device.memories[name], clock) for name, level in array.levels.items()
         )
-        found = cls(
-            name=device.name, levels=levels, mac_joule=float(array.energy_joule_per_mac), clock_hz=clock,
-            dataflow=array.dataflow,
-        )  # fmt: skip
+        found = cls(name=device.name, levels=levels, mac_joule=float(array.energy_joule_per_mac), clock_hz=clock)
         for role, text in _by_role(f"zeros of {device.name}", array.zeros).items():
             found = found.looking(role, text)
         return found
@@ -125,6 +125,19 @@ class Hierarchy:
             for p, one in enumerate(self.levels)
         )
         return replace(self, levels=levels)
+
+    @property
+    def has_even_formats(self) -> bool:
+        """Whether the bits of an element do not depend on the tile, in any format: a search has to know them before."""
+        return all(form.is_even for level in self.levels for form in level.formats.values())
+
+    def storing_whole(self) -> "Hierarchy":
+        """The same with every operand stored whole where its bits depend on the tile."""
+        levels = (
+            replace(one, formats=FrozenMap({role: form for role, form in one.formats.items() if form.is_even}))
+            for one in self.levels
+        )
+        return replace(self, levels=tuple(levels))
 
     def index(self, name: str) -> int:
         """The position of level `name`, outermost is 0. Raises UnknownName."""

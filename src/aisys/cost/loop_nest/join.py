@@ -214,5 +214,7 @@ def _least(member: Member) -> tuple[float, float]:
     begins: FrozenMap[str, int] = FrozenMap(
         {o.name: MEETING if o.name in loose.shared else 0 for o in loose.einsum.operands}
     )
-    cycles = min(float(Bound(p).at_least(start(loose), len(levels) - 1)[1][0]) for p in arrangements(loose, begins))
+    cycles = min(
+        float(Bound(p).at_least(start(loose), len(levels) - 1, len(levels))[1][0]) for p in arrangements(loose, begins)
+    )
     return float(front(loose, begins).joule.min()), cycles / machine.clock_hz

@@ -4,31 +4,50 @@ Nests are built from the arithmetic units outwards (`arrange`), once per choice 
 inner nests with the same tile only those survive that are best in something (`partial`). Nothing is sampled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from math import prod
+from itertools import pairwise, product
+from math import inf, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aisys.cost.loop_nest.arrange import Arrangement, finished, keep, looped, pruned, spread, spreads, start
-from aisys.cost.loop_nest.bound import Bound
+from aisys.cost.loop_nest.arrange import (
+    Arrangement,
+    finished,
+    hold,
+    keep,
+    looped,
+    pruned,
+    served,
+    settled,
+    spread,
+    start,
+    whole,
+)  # fmt: skip
+from aisys.cost.loop_nest.bound import Bound, Objective, ranked
 from aisys.cost.loop_nest.partial import Partials, Step, pareto
 from aisys.cost.loop_nest.space import Space, orders
 from aisys.frozen import FrozenMap
 
 Floats = NDArray[np.float64]
 
-BEAM_ROWS = 256
-"""Rows a step that the first, narrow search goes on with: it has to find a good mapping, which the second proves."""
+BEAMS = ((32, 4), (0, 0))
+"""Rows a step that each search goes on with, and arrangements, those of the least bound; 0 for all.
+
+Narrow searches find good mappings, which the last one proves or betters.
+"""
+
+LATE_ROWS = 512
+"""Rows a step that the last search goes on with once it has looked at as many nests as it may."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Front:
     """Nests of a space, none of which is beaten in both energy and cycles by another: nest i is a table and its row.
 
-    explored, pruned: partial nests that the proof looked at, and those that it dropped. bound_joule, bound_cycles: what
+    explored, pruned: partial nests that the proof looked at, and those that it dropped. is_whole: nothing was dropped
+    without a reason, so there is none better. bound_joule, bound_cycles: what
     any mapping needs at least (compulsory traffic, every unit busy).
     """
 
@@ -39,35 +58,49 @@ class Front:
     pruned: int
     bound_joule: float
     bound_cycles: float
+    is_whole: bool = True
 
 
-def front(space: Space, begins: FrozenMap[str, int] | None = None) -> Front:
-    """Every mapping of the space that is best for some price of a joule in cycles. begins: see `Arrangement`.
+def front(
+    space: Space, begins: FrozenMap[str, int] | None = None, goal: Objective | None = None, most_nests: float = inf
+) -> Front:
+    """Every mapping of the space that no other beats in both energy and cycles; with a goal, the best for it.
 
-    A narrow search finds good mappings; the full one drops what cannot beat them, and so proves or betters them.
+    begins: see `Arrangement`. Narrow searches find good mappings; the full one drops what cannot beat them, and so
+    proves or betters them. Once it has looked at `most_nests`, it is narrow as well.
     """
-    plans = list(arrangements(space, begins))
-    first = [table for plan in plans for table in nests(Search(Bound(plan), BEAM_ROWS))]
-    known = [(joule, cycles) for _, _, joule, cycles in _best(first)]
-    proofs = [Search(Bound(plan, known)) for plan in plans]
-    best = _best([*first, *(table for proof in proofs for table in nests(proof))])
-    floors = [search.bound.at_least(start(space), len(space.machine.levels) - 1) for search in proofs]
+    last = len(space.machine.levels) - 1
+    known: list[tuple[float, float]] = []
+    bounds = [Bound(plan, known, goal=goal) for plan in arrangements(space, begins)]
+    first = [bound.at_least(start(space), last, last + 1) for bound in bounds]
+    floors = [(float(joule[0]), float(cycles[0])) for joule, cycles in first]
+    order = sorted(range(len(bounds)), key=lambda i: ranked(floors[i], goal or "edp"))
+    best: list[Found] = []
+    for beam, most in BEAMS:
+        counts = {"explored": 0, "pruned": 0, "skipped": 0}
+        searches = [Search(bounds[i], beam, most_nests, counts) for i in order[: most or None]]
+        for table in (table for search in searches for table in nests(search)):
+            best = _best(table, best)
+            known[:] = [(joule, cycles) for _, _, joule, cycles in best]
+    if goal is not None:
+        best = sorted(best, key=lambda found: ranked(found[2:], goal))[:1]
     return Front(
         nests=tuple((table, row) for table, row, _, _ in best),
         joule=np.array([j for _, _, j, _ in best]), cycles=np.array([c for _, _, _, c in best]),
-        explored=sum(proof.counts["explored"] for proof in proofs), pruned=sum(p.counts["pruned"] for p in proofs),
-        bound_joule=min(float(joule[0]) for joule, _ in floors), bound_cycles=min(float(c[0]) for _, c in floors),
+        explored=counts["explored"], pruned=counts["pruned"], is_whole=not counts["skipped"],
+        bound_joule=min(joule for joule, _ in floors), bound_cycles=min(cycles for _, cycles in floors),
     )  # fmt: skip
 
 
-def _best(tables: list[Partials]) -> list[tuple[Partials, int, float, float]]:
-    found = [
-        (table, row, float(table.columns["joule"][row]), float(table.columns["busy"][row]))
-        for table in tables
-        for row in range(len(table))
-    ]
-    if not found:
-        return []
+Found = tuple[Partials, int, float, float]
+
+
+def _best(table: Partials, known: list[Found]) -> list[Found]:
+    """Complete nests, (table, row, joule, cycles) each, that no other beats."""
+    if not len(table):
+        return known
+    rows = range(len(table))
+    found = [*known, *((table, r, float(table.columns["joule"][r]), float(table.columns["busy"][r])) for r in rows)]
     best = pareto(np.zeros(len(found), np.int64), [np.array([f[2] for f in found]), np.array([f[3] for f in found])])
     return [found[i] for i in best]
 
@@ -87,8 +120,7 @@ def arrangements(space: Space, begins: FrozenMap[str, int] | None = None) -> Ite
 
 
 def _sums(space: Space, position: int, fan: str) -> tuple[int, ...]:
-    level = space.machine.levels[position]
-    choices = space.spreads(level)[list(level.fanout).index(fan)]
+    choices = space.spreads[position][list(space.machine.levels[position].fanout).index(fan)]
     moving = space.moves[space.einsum.output.name]
     return tuple(sorted({prod(f for _, d, f in c if d not in moving) for c in choices}))
 
@@ -98,7 +130,7 @@ def filled_units(space: Space) -> dict[tuple[int, str], int]:
     extents = {tuple(space.einsum.extents[d] for d in space.dims)}
     units: dict[tuple[int, str], int] = {}
     fans = [(p, fan) for p, level in enumerate(space.machine.levels) for fan in level.fanout]
-    choices = [one for level in space.machine.levels for one in space.spreads(level)]
+    choices = [one for level in space.spreads for one in level]
     for fan, options in zip(fans, choices, strict=True):
         best, left = 1, extents
         for choice in options:
@@ -121,27 +153,45 @@ def _without(extents: set[tuple[int, ...]], choice: tuple[tuple[str, int, int], 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How the nests of an arrangement are searched: dropped against `bound`; `beam` rows a step, 0 for all."""
+    """How the nests of an arrangement are searched: dropped against `bound`; `beam` rows a step, 0 for all.
+
+    counts: rows explored, pruned with a reason, and skipped without one; once more than `most_nests` were explored,
+    steps go on with LATE_ROWS rows.
+    """
 
     bound: Bound
     beam: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: {"explored": 0, "pruned": 0})
+    most_nests: float = inf
+    counts: dict[str, int] = field(default_factory=lambda: {"explored": 0, "pruned": 0, "skipped": 0})
 
     @property
     def plan(self) -> Arrangement:
         """The arrangement that is searched."""
         return self.bound.plan
 
-    def cut(self, table: Partials, position: int) -> Partials:
-        """The rows that are worth going on with."""
-        hopeful = table.kept(np.flatnonzero(self.bound.hopeful(table, position)))
+    def cut(self, table: Partials, position: int, pending: int | None = None) -> Partials:
+        """The rows that are worth going on with, see `Bound`; without `pending` the fan-out of `position` is done."""
+        pending = position if pending is None else pending
+        hopeful = table.kept(np.flatnonzero(self.bound.hopeful(table, position, pending)))
+        space, floor = self.plan.space, self.bound.floor_cycles
+        best = hopeful.kept(pruned(space, hopeful, position, floor)) if len(hopeful) else hopeful
         self.counts["explored"] += len(table)
-        best = pruned(self.plan.space, hopeful) if len(hopeful) else hopeful
-        if self.beam and len(best) > self.beam:
-            joule, cycles = self.bound.at_least(best, position)
-            best = best.kept(np.argsort(joule * cycles, kind="stable")[: self.beam])
         self.counts["pruned"] += len(table) - len(best)
-        return best
+        beam = self.beam or (LATE_ROWS if self.counts["explored"] > self.most_nests else 0)
+        if not beam or len(best) <= beam:
+            return best
+        self.counts["skipped"] += len(best) - beam
+        first, second = ranked(self.bound.at_least(best, position, pending), self.bound.goal or "edp")
+        return best.kept(np.lexsort((second, first))[:beam])
+
+    def looped(
+        self, table: Partials, dims: Sequence[int], position: int, later: Collection[int] | None = None
+    ) -> Partials:
+        """Every loop in time over `dims`, those that are worth it; dims that are not in `later` become whole."""
+        for d in dims:
+            is_whole = later is not None and d not in later
+            table = self.cut(looped(self.plan.space, table, d, is_whole=is_whole), position)
+        return table
 
 
 def nests(search: Search) -> Iterator[Partials]:
@@ -161,21 +211,36 @@ def _outwards(
 ) -> Iterator[tuple[Partials, str | None]]:
     """Finish levels from span[0] outwards, as far as inside level span[1]."""
     space, (position, until) = search.plan.space, span
-    for name, choices in spreads(search.plan, position):
-        table = search.cut(spread(search.plan, table, (position, name), choices), position)
+    for name, choices in search.plan.spreads[position]:
+        table = search.cut(spread(search.plan, table, (position, name), choices), position, position + 1)
     if not len(table):
         return
+    table = settled(space, table, position)
     if position == until:
         yield table, inside
         return
     for placed in space.placements(position, search.plan.begins):
+        asked = search.cut(served(search.plan, table, position, placed), position)
         for order in orders(placed):
-            current, next_inside = table, inside
-            for name in reversed(order):
-                current = search.cut(looped(space, current, useful_dims(space, name, next_inside)), position)
-                current, next_inside = keep(search.plan, current, position, name), name
-            current = search.cut(finished(space, current, position), position - 1)
-            yield from _outwards(search, current, (position - 1, until), next_inside)
+            current = _kept(search, asked, position, (inside, *reversed(order)))
+            current = search.cut(finished(space, current, position), position - 1, position)
+            yield from _outwards(search, current, (position - 1, until), order[0] if order else inside)
+
+
+def _kept(search: Search, table: Partials, position: int, names: tuple[str | None, ...]) -> Partials:
+    """The level keeps names[1:], from the inside; names[0] is kept just inside of it. Loops go where they count.
+
+    Just below the outermost level it is known which loops still follow: dims without any have to be whole before.
+    """
+    space = search.plan.space
+    is_last = position == 1 and not space.machine.levels[0].fanout
+    steps = [useful_dims(space, outside, inside) for inside, outside in pairwise((*names, None))]
+    for i, name in enumerate(names[1:]):
+        later = {d for dims in steps[i + 1 :] for d in dims} if is_last else set(range(len(space.dims)))
+        table = whole(space, table, [d for d in range(len(space.dims)) if d not in later and d not in steps[i]])
+        table = search.looped(table, steps[i], position, later)
+        table = hold(search.plan, table, position, str(name))
+    return table
 
 
 def _outermost(search: Search, table: Partials, inside: str | None) -> Partials:
@@ -183,9 +248,8 @@ def _outermost(search: Search, table: Partials, inside: str | None) -> Partials:
     space = search.plan.space
     full = np.array([len(sizes) - 1 for sizes in space.sizes])
     dims = useful_dims(space, None, inside)
-    others = [d for d in range(len(space.dims)) if d not in dims]
-    rows = np.flatnonzero((table.index[:, others] == full[others]).all(axis=1))
-    table = table.next(rows, Step("for", dims=dims), index=np.tile(full, (len(rows), 1)))
+    table = whole(space, table, [d for d in range(len(space.dims)) if d not in dims])
+    table = table.next(np.arange(len(table)), Step("for", dims=dims), index=np.tile(full, (len(table), 1)))
     for placed in space.placements(0, search.plan.begins):
         for name in placed:
             table = keep(search.plan, table, 0, name)

@@ -1,42 +1,56 @@
 """The best mappings of one einsum as loop nests, and the certificate that there is no better one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any
 
+import numpy as np
+
+from aisys.cost.loop_nest.bound import Objective, ranked
 from aisys.cost.loop_nest.einsum import Einsum
 from aisys.cost.loop_nest.hierarchy import Hierarchy
+from aisys.cost.loop_nest.kept import keep_answer, kept
 from aisys.cost.loop_nest.mapper import front
-from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, Node
+from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, Node, parse
 from aisys.cost.loop_nest.partial import Partials
 from aisys.cost.loop_nest.space import Space
 from aisys.errors import BadInput, Unsupported, unknown_name
 
-Objective = Literal["energy", "latency", "edp"]
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
+
+
+MOST_NESTS = 20_000_000
+"""Partial nests that a search looks at before it narrows: about as many as ten to twenty seconds allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """explored: partial nests that were looked at; pruned: those dropped, each beaten by another or by the bound.
 
-    bound: what the objective cannot fall below by compulsory traffic and units alone; gap: how far the best mapping
-    lies above it, relative. optimal: the search was exhaustive, so the distance to the optimum of the space is 0.
+    bound: what the objective cannot fall below by compulsory traffic and units alone; above_bound: how far the best
+    mapping lies above it, relative. is_optimal: the search was exhaustive, so the distance to the optimum of the space
+    is 0; otherwise it narrowed, and the distance is at most above_bound.
     """
 
     objective: Objective
     explored: int
     pruned: int
     bound: float
-    gap: float
-    optimal: bool = True
+    above_bound: float
+    is_optimal: bool
+
+    @property
+    def gap(self) -> float:
+        """The most that the objective of the best mapping may lie above the optimum of the space, relative."""
+        return 0.0 if self.is_optimal else self.above_bound
 
     def __str__(self) -> str:
-        return (
-            f"optimal in its space: {self.explored:,} partial nests explored, {self.pruned:,} dropped, gap 0; "
-            f"{self.gap:.1%} above what compulsory traffic and full units allow"
-        )
+        looked = f"{self.explored:,} partial nests explored, {self.pruned:,} dropped"
+        above = f"{self.above_bound:.1%} above what compulsory traffic and full units allow"
+        if self.is_optimal:
+            return f"optimal in its space: {looked}, gap 0; {above}"
+        return f"not proved optimal, the search narrowed: {looked}; at most {above}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +77,16 @@ def objective_of(text: str) -> Objective:
 
 
 @lru_cache(maxsize=4096)
-def optimum(einsum: Einsum, machine: Hierarchy, objective: Objective = "edp") -> Optimum:
-    """The best mappings of `einsum`; a shape that was mapped before is not searched again.
+def optimum(
+    einsum: Einsum, machine: Hierarchy, objective: Objective = "edp", *, pareto: bool = False,
+    most_nests: int = MOST_NESTS,
+) -> Optimum:  # fmt: skip
+    """The best mapping of `einsum`, and the others that none beats where `pareto` asks for them.
 
-    The space: tiles that divide the extents, operands kept or passed by at every level that may keep them, any order
-    within a level, loops over any fan-out dim that its sharing allows. Sliding windows are fetched whole.
+    A shape that was mapped before is not searched again, not even by another process (`kept`).
+    The space: the tiles of `Space.sizes`, operands kept or passed by at every level that may keep them, any order
+    within a level, loops over any fan-out dim that its sharing allows. Sliding windows are fetched whole. A search that
+    looked at `most_nests` partial nests goes on with the most hopeful ones only; the certificate says so.
     Raises BadInput where no mapping fits; Unsupported for single buffers, and memories that leak or move whole blocks.
     """
     for level in machine.levels:
@@ -75,19 +94,29 @@ def optimum(einsum: Einsum, machine: Hierarchy, objective: Objective = "edp") ->
             raise Unsupported(
                 f"{machine.name}: {level.name} is a single buffer, leaks or moves blocks; the mapper knows none of it"
             )
-    space = Space(einsum=einsum, machine=machine)
-    found = front(space)
+    question = (einsum, machine, objective, pareto, most_nests)
+    answer = kept(question)
+    if answer is not None:
+        return _read(answer)
+    found = _searched(einsum, machine, objective, pareto, most_nests)
+    keep_answer(question, _written(found))
+    return found
+
+
+def _searched(einsum: Einsum, machine: Hierarchy, objective: Objective, pareto: bool, most_nests: int) -> Optimum:
+    space = Space(einsum=einsum, machine=machine, is_cut=True)
+    found = front(space, goal=None if pareto else objective, most_nests=most_nests)
+    if not found.nests and not found.is_whole:
+        found = front(space, goal=None if pareto else objective)
     if not found.nests:
         room = ", ".join(f"{level.name} {level.capacity_bits / 8:,.0f} B" for level in machine.levels)
         raise BadInput(f"{einsum.name}: no mapping fits {machine.name} ({room}); give it more room")
-    score = {"energy": found.joule, "latency": found.cycles, "edp": found.joule * found.cycles}[objective]
-    floor = {
-        "energy": found.bound_joule, "latency": found.bound_cycles, "edp": found.bound_joule * found.bound_cycles
-    }[objective]  # fmt: skip
-    order = sorted(range(len(score)), key=lambda i: (float(score[i]), float(found.joule[i])))
+    score, second = ranked((found.joule, found.cycles), objective)
+    floor, _ = ranked((found.bound_joule, found.bound_cycles), objective)
+    order = np.lexsort((second, score)).tolist()
     certificate = Certificate(
         objective=objective, explored=found.explored, pruned=found.pruned, bound=floor,
-        gap=float(score[order[0]]) / floor - 1,
+        above_bound=max(0.0, float(score[order[0]]) / floor - 1), is_optimal=found.is_whole,
     )  # fmt: skip
     return Optimum(
         mappings=tuple(nest(space, *found.nests[i]) for i in order), joule=tuple(float(found.joule[i]) for i in order),
@@ -95,11 +124,23 @@ def optimum(einsum: Einsum, machine: Hierarchy, objective: Objective = "edp") ->
     )  # fmt: skip
 
 
+def _written(found: Optimum) -> dict[str, Any]:
+    nests = zip(map(str, found.mappings), found.joule, found.cycles, strict=True)
+    return {"nests": list(nests), "certificate": asdict(found.certificate)}
+
+
+def _read(answer: dict[str, Any]) -> Optimum:
+    mappings, joule, cycles = zip(*answer["nests"], strict=True)
+    return Optimum(
+        mappings=tuple(map(parse, mappings)), joule=joule, cycles=cycles,
+        certificate=Certificate(**answer["certificate"]),
+    )  # fmt: skip
+
+
 def nest(space: Space, table: Partials, row: int) -> Mapping:
     """The loop nest of one row of a complete table, outermost node first."""
-    kept = {name: level.name for level in space.machine.levels[:1] for name in (o.name for o in space.einsum.operands)}
-    nodes = [*(Keep(level, (name,)) for name, level in kept.items())]
-    return Mapping((*nodes, *(n for n in _nodes(space, table, row) if not _is_outermost(n, space))))
+    outermost = Keep(space.machine.levels[0].name, tuple(operand.name for operand in space.einsum.operands))
+    return Mapping((outermost, *(node for node in _nodes(space, table, row) if not _is_outermost(node, space))))
 
 
 def _is_outermost(node: Node, space: Space) -> bool:
@@ -113,7 +154,7 @@ def _nodes(space: Space, table: Partials, row: int) -> Iterator[Node]:
         if current.step.kind == "keep":
             yield Keep(space.machine.levels[current.step.level].name, (current.step.name,))
         for d, dim in enumerate(space.dims):
-            factor = int(space.sizes[d][current.index[row, d]] // space.sizes[d][inner.index[below, d]])
+            factor = int(-(-space.sizes[d][current.index[row, d]] // space.sizes[d][inner.index[below, d]]))
             if factor > 1:
                 yield Loop(dim, factor, current.step.name if current.step.kind == "spread" else "")
         current, row = inner, below

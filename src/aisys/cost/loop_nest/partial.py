@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -81,20 +82,35 @@ class Partials:
 def pareto(keys: Ints, columns: Sequence[NDArray[np.float64]]) -> Ints:
     """The rows that no other row of the same key equals or beats in every column; of equal rows, the first.
 
-    Each round keeps the best remaining row of every key (by the first column, then the next ones) and drops what it
-    dominates, so there are as many rounds as the largest front has rows.
+    Ordered by their sums, a row can only be beaten by those before it.
     """
     values = np.stack(columns, axis=1)
-    order = np.lexsort((*reversed(columns), keys))
-    keys, values = keys[order], values[order]
-    left = np.arange(len(keys))
-    kept: list[Ints] = []
-    while len(left):
-        group = keys[left]
-        first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-        kept.append(left[first])
-        leader = np.repeat(first, np.diff(np.append(first, len(left))))
-        current = values[left]
-        best = current[leader]
-        left = left[(current < best - TIE * np.abs(best)).any(axis=1)]
-    return order[np.concatenate(kept)] if kept else order
+    order = np.lexsort((values.sum(axis=1), keys))
+    is_kept = np.empty(len(keys), np.bool_)
+    _unbeaten(keys[order], values[order], is_kept)
+    return order[is_kept]
+
+
+@njit(cache=True)
+def _unbeaten(keys, values, is_kept):  # type: ignore[no-untyped-def]  # compiled
+    num_columns = values.shape[1]
+    front = np.empty(len(keys), np.int64)
+    size = 0
+    for row in range(len(keys)):
+        if row == 0 or keys[row] != keys[row - 1]:
+            size = 0
+        is_kept[row] = True
+        for i in range(size):
+            other = front[i]
+            is_beaten = True
+            for column in range(num_columns):
+                best = values[other, column]
+                if values[row, column] < best - TIE * abs(best):
+                    is_beaten = False
+                    break
+            if is_beaten:
+                is_kept[row] = False
+                break
+        if is_kept[row]:
+            front[size] = row
+            size += 1
