@@ -56,7 +56,22 @@ class Bound:
         for operand in space.einsum.operands:
             joule = joule + self._supply(operand, columns[f"away:{operand.name}"], (position, pending))
         cycles = np.maximum(columns["busy"] / self._units[pending], self._port_cycles)
+        for operand in space.einsum.operands:
+            cycles = np.maximum(cycles, columns[f"away:{operand.name}"] * self._cycles_each(operand, position, pending))
         return joule, np.maximum(cycles, self._steps(table, pending))
+
+    def _cycles_each(self, operand: Operand, position: int, pending: int) -> float:
+        """Cycles per element asked for, at the level that serves it fastest with all its instances."""
+        space = self.plan.space
+        found = []
+        for p in range(self.plan.begins[operand.name], position + 1):
+            level, is_output = space.machine.levels[p], operand.role == "output"
+            if operand.role in level.keeps:
+                rate = level.write_bits_per_cycle if is_output else level.read_bits_per_cycle
+                timed = space.machine.saved(space.einsum, p, operand).timed
+                shared = self._shared(operand, pending) / self._shared(operand, min(p, pending))
+                found.append(level.bits(operand) * timed / rate / shared / space.machine.num_instances(p))
+        return min(found, default=0.0)
 
     def _steps(self, table: Partials, pending: int) -> Floats:
         """Steps of the arithmetic, if the open fan-outs take the factors that suit each row best."""
