@@ -4,7 +4,7 @@ What every array has beside them (loader, receiver, writer, counters) is a const
 read off the cells of arrays that Yosys and nextpnr mapped to ECP5:
 
     adder of w bits      2 LUTs per pair of bits, and 4 where its carry chain begins and ends
-    choice of n words    n / 2 LUTs per bit (the multiplexers behind LUTs are free)
+    choice of n words    n / 2 LUTs per bit (the multiplexers behind LUTs are free); n - 1 within a sparse element
     memory of LUTs       6 LUTs per 16 words of 4 bits, and a choice of words where there are more than 16
     registers            one per bit; those that hold the same value in the same cycle become one
 """
@@ -37,7 +37,7 @@ def counted_luts(design: ArrayDesign) -> int:
         return luts + rows * cols * element + cols * (_lut_memory(2 * _power(rows), SUM_BITS) - SUM_BITS)
     group = 1 if design.sparsity is None else design.sparsity[1]
     sums = sum(_adder(partial_sum_bits(row + 1)) for row in range(1, rows))
-    column = sums + rows * _choice(group, ACTIVATION_BITS) + _adder(SUM_BITS) + SUM_BITS
+    column = sums + rows * (group - 1) * ACTIVATION_BITS + _adder(SUM_BITS) + SUM_BITS
     return luts + cols * column + _lut_memory(TOP_SLOTS * _power(rows), design.top_word_bits)
 
 
