@@ -14,6 +14,7 @@ from aisys.cost.loop_nest import Einsum, Hierarchy, Keep, Level, Loop, Mapping, 
 from aisys.cost.loop_nest.optimum import objective_of, optimum
 from aisys.cost.loop_nest.space import Space
 from aisys.cost.loop_nest.totals import totals
+from aisys.cost.loop_nest.unit_steps import widest
 from aisys.frozen import FrozenMap
 from aisys.ir.density import NOfM, Uniform
 from aisys.ir.sparse_format import Bitmap
@@ -268,3 +269,9 @@ def test_the_compiled_totals_are_the_evaluators(machine: Hierarchy, exponents: l
     assert np.allclose(joule, cost.energy_joule, rtol=1e-12)
     assert np.allclose(cycles, cost.cycles, rtol=1e-12)
     assert (is_fit == cost.fits).all()
+
+
+def test_fan_outs_widen_a_nest_by_the_choices_that_no_other_has_more_of() -> None:
+    one, two = [(1, 1), (2, 1), (4, 1), (2, 2)], [(1, 1), (1, 3)]
+    assert widest([one, two], 2, (4, 5)).tolist() == [[2, 5], [4, 3]]
+    assert widest([one, []], 2, (4, 5)).tolist() == [[1, 1]]

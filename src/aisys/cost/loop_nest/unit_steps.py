@@ -14,7 +14,7 @@ Factors = tuple[int, ...]
 def widest(fanouts: Iterable[Sequence[Factors]], num_dims: int, counts: Sequence[int]) -> Ints:
     """Factors per dim, [choices, dims], that one choice per fan-out makes: those that no other has more of everywhere.
 
-    counts: elements of each dim; a larger factor is worth no more.
+    counts: elements of each dim; a larger factor is worth no more. Factors of 1 where a fan-out has no choice at all.
     """
     found = {(1,) * num_dims}
     for choices in fanouts:
@@ -24,7 +24,7 @@ def widest(fanouts: Iterable[Sequence[Factors]], num_dims: int, counts: Sequence
             for other in _maximal(set(choices))
         }
         found = _maximal(both)
-    return np.array(sorted(found), np.int64)
+    return np.array(sorted(found) or [(1,) * num_dims], np.int64)
 
 
 def _maximal(found: set[Factors]) -> set[Factors]:
