@@ -124,3 +124,13 @@ def test_a_chain_of_ones_own_is_the_named_one(aisys):
     own = json.loads(aisys("map", text, "b=1", "h=2", "q=32", "t=32", "d=16", "e=16", *ATTENTION[6:], "--json").out)
     named = json.loads(aisys(*ATTENTION, "--json").out)
     assert (own["fused"], own["separate"]) == (named["fused"], named["separate"])
+
+
+def test_every_nest_of_the_front_costs_what_its_own_text_costs(aisys, tmp_path):
+    words = ("map", "conv", *CONV, "--on", "simba-like")
+    found = json.loads(aisys(*words, "--pareto", "--json").out)
+    assert "as if fetched whole" in found["certificate"]["text"]
+    for point in found["pareto"]:
+        (tmp_path / "nest.txt").write_text(point["mapping"])
+        alone = json.loads(aisys(*words, "--mapping", str(tmp_path / "nest.txt"), "--json").out)
+        assert (alone["energy_joule"], alone["cycles"]) == (point["energy_joule"], point["cycles"])

@@ -120,7 +120,7 @@ def _mapped(
     cost = evaluate(einsum, array, nest)
     check_fits(cost, array)
     document = _document(einsum, array, nest, cost)
-    return document | _searched(search, array, pareto) if search else document
+    return document | _searched(search, einsum, array, pareto=pareto) if search else document
 
 
 _EXTENTS: dict[str, tuple[dict[str, str], dict[str, int]]] = {
@@ -201,20 +201,26 @@ def _document(einsum: "Einsum", array: "Hierarchy", nest: "Mapping", cost: "Nest
     }  # fmt: skip
 
 
-def _searched(search: "Optimum", array: "Hierarchy", pareto: bool) -> dict[str, Any]:
+def _searched(search: "Optimum", einsum: "Einsum", array: "Hierarchy", *, pareto: bool) -> dict[str, Any]:
+    """The certificate, and the front: its nests cost what `--mapping` says of them."""
+    from aisys.cost.loop_nest import evaluate
+
     proof = search.certificate
+    has_windows = any(sum(einsum.extents[d] > 1 for d in rank) > 1 for o in einsum.operands for rank in o.ranks)
     found: dict[str, Any] = {
         "certificate": {
             "objective": proof.objective, "optimal": proof.is_optimal, "explored": proof.explored,
             "pruned": proof.pruned, "bound": proof.bound, "above_bound": proof.above_bound, "gap": proof.gap,
-            "text": str(proof),
+            "text": str(proof) + ("; windows that slide are searched as if fetched whole" if has_windows else ""),
         }
     }  # fmt: skip
     if pareto:
-        rows = zip(search.mappings, search.joule, search.cycles, strict=True)
+        costs = [evaluate(einsum, array, nest) for nest in search.mappings]
+        points = [(float(cost.energy_joule[0]), float(cost.cycles[0])) for cost in costs]
         found["pareto"] = [
             {"energy_joule": joule, "cycles": cycles, "time_s": cycles / array.clock_hz, "mapping": str(nest)}
-            for nest, joule, cycles in rows
+            for nest, (joule, cycles) in zip(search.mappings, points, strict=True)
+            if not any(a <= joule and b <= cycles and (a, b) != (joule, cycles) for a, b in points)
         ]
     return found
 
@@ -232,7 +238,8 @@ def _show(document: dict[str, Any]) -> None:
     for title in ("level", "port cycles", "energy", "holds"):
         table.add_column(title, justify="left" if title == "level" else "right")
     for level in document["levels"]:
-        holds = scaled(level["used_bytes"], "B")
+        used = level["used_bytes"]
+        holds = scaled(used, "B") if used >= 1 or used == 0 else f"{8 * used:.3g} bits"
         table.add_row(level["level"], f"{level['cycles']:,.0f}", scaled(level["energy_joule"], "J"), holds)
     table.add_row("arithmetic", f"{document['compute_cycles']:,.0f}", scaled(document["mac_energy_joule"], "J"), "")
     out.print(table)
