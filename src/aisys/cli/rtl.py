@@ -62,11 +62,12 @@ def rtl(
         is_pipelined=pipelined, sparsity=None if sparsity is None else tuple(_extents("--sparsity", sparsity, ":", 2)),
     )  # fmt: skip
     port = MemoryPort(latency_cycles=latency, cycles_per_beat=cycles_per_beat)
+    shape = None if simulate is None else _shape(made, simulate)
     need("amaranth", "yosys")
     answer: dict[str, Any] = {"array": made.design.name, "design": made.design, "port": port}
     answer["area_model"] = _modelled(made)
-    if simulate is not None:
-        answer["simulation"] = _simulated(made, _extents("--simulate", simulate, ",", 3), port, is_quiet=json)
+    if shape is not None:
+        answer["simulation"] = _simulated(made, shape, port, is_quiet=json)
     placed = None if place_and_route is None else _placed(made, place_and_route, clock * 1e6, is_quiet=json)
     if placed is not None:
         answer["place_and_route"] = {**_fields(placed), "is_met": placed.is_met}
@@ -93,6 +94,19 @@ def _extents(option: str, text: str, mark: str, count: int) -> list[int]:
     return [int(part) for part in parts]
 
 
+def _shape(made: "Array", text: str) -> list[int]:
+    """The product that --simulate asks for. Raises BadInput for one that the array or the simulator cannot hold."""
+    from aisys.cost.generated_array.design import tiling
+    from aisys.errors import BadInput
+
+    m, k, n = _extents("--simulate", text, ",", 3)
+    tiling(made.design, m, k, n)
+    most = max(m * k, k * n, m * n)
+    if most > MOST_ELEMENTS:
+        raise BadInput(f"a matrix of {most:,} elements is too large to simulate; give up to {MOST_ELEMENTS:,}")
+    return [m, k, n]
+
+
 def _check_clock(clock_mhz: float) -> None:
     """Raises BadInput for a clock that no circuit has."""
     from aisys.errors import BadInput
@@ -117,15 +131,9 @@ def _modelled(made: "Array") -> dict[str, Any] | None:
 def _simulated(made: "Array", shape: list[int], port: "MemoryPort", *, is_quiet: bool) -> dict[str, Any]:
     """What the circuit did with a random product, beside numpy and the model."""
     from aisys.cli.progress import progress_bar
-    from aisys.cost.generated_array.design import tiling
-    from aisys.errors import BadInput
     from aisys.rtl.testbench import example
 
     m, k, n = shape
-    tiling(made.design, m, k, n)
-    most = max(m * k, k * n, m * n)
-    if most > MOST_ELEMENTS:
-        raise BadInput(f"a matrix of {most:,} elements is too large to simulate; give up to {MOST_ELEMENTS:,}")
     a, b, given = example(made.design, (m, k, n))
     with progress_bar("simulating the circuit", is_shown=not is_quiet):
         raw, small = made.simulate_many([(a, b, None), (a, b, given)], port=port)
