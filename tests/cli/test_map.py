@@ -87,6 +87,7 @@ def test_a_nest_is_drawn_as_figures_of_two_forms(aisys, tmp_path):
         ended = aisys(*front, "--figure", str(tmp_path / "new" / name), "--json")
         assert ended.code == 0
     found = json.loads(ended.out)
+    assert f"Figure: {tmp_path / 'new' / 'nest.pdf'}" in "".join(ended.err.splitlines())
     drawn = ElementTree.parse(tmp_path / "new" / "nest.svg")
     dots = drawn.findall("{http://www.w3.org/2000/svg}circle")
     words = [text.text for text in drawn.findall("{http://www.w3.org/2000/svg}text")]

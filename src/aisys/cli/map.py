@@ -99,10 +99,12 @@ def map_(
 
 
 def _draw(document: dict[str, Any], figure: Path) -> None:
+    from aisys.cli.output import console
     from aisys.report.figure import write_figure
     from aisys.report.figure.nest import nest_figure
 
     write_figure(figure, nest_figure(document))
+    console(stderr=True).print(f"Figure: {figure}", markup=False)
 
 
 def _mapped(

@@ -36,7 +36,7 @@ def share(
     - `aisys share alexnet resnet50 --on tpu-like-256 --figure cuts.svg`
     - `aisys share alexnet resnet50 vgg16 mobilenet-v1 --on tpu-like-256 --batch 4 --by antt --json`
     """
-    from aisys.cli.output import emit_json
+    from aisys.cli.output import console, emit_json
     from aisys.machine import machine
     from aisys.report.figure import check_figure, write_figure
     from aisys.report.figure.sharing import sharing_figure
@@ -53,6 +53,7 @@ def share(
     if figure:
         rows, cols = (side - 1 for side in times.shared_s[0].shape)
         write_figure(figure, sharing_figure(document, rows, cols))
+        console(stderr=True).print(f"Figure: {figure}", markup=False)
     if json:
         emit_json(document)
     else:
