@@ -6,8 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aisys.cost.loop_nest.row_stationary import Chip, ConvLayer, best_mapping, processing_cycles, run_length_ratio
+from aisys.cost import cost
+from aisys.cost.loop_nest.row_stationary import (
+    Chip,
+    ConvLayer,
+    best_mapping,
+    dram_words,
+    glb_words,
+    processing_cycles,
+    run_length_ratio,
+)
 from aisys.errors import BadInput
+from aisys.ir import OpTable
 from aisys.machine import device
 from aisys.validate import run
 
@@ -82,3 +92,19 @@ def test_a_filter_that_is_higher_than_a_scratchpad_is_refused() -> None:
     wide = ConvLayer(batch=1, groups=1, out_channels=8, in_channels=3, in_height=64, out_height=52, kernel=13)
     with pytest.raises(BadInput, match="a filter of 13 rows does not fit the array; at most 12 rows fit"):
         best_mapping(wide, CHIP)
+
+
+def test_a_convolution_pays_for_each_memory_by_its_accesses() -> None:
+    """CONV5 of AlexNet: 100 pJ a byte of DRAM, 3 of the buffer, 1 a product and 8 bytes of scratchpads at 0.5."""
+    layer = ConvLayer(batch=4, groups=2, out_channels=128, in_channels=192, in_height=15, out_height=13, kernel=3)
+    of = {f"{role}_dtype": "bf16" for role in ("a", "b", "out")}
+    row = OpTable.of(
+        "conv", batch=4, groups=2, out_channels=128, in_channels=192, out_h=13, out_w=13, kernel_h=3, kernel_w=3,
+        stride=1, math="bf16", **of,
+    )  # fmt: skip
+    chip = device("eyeriss-v1")
+    found, mapping = cost(row, chip), best_mapping(layer, CHIP)
+    dram, glb = 2 * float(np.sum(dram_words(layer, mapping))), 2 * float(glb_words(layer, mapping))
+    assert (found.traffic_bytes["dram"][0], found.traffic_bytes["glb"][0]) == (dram, glb)
+    active = found.energy_joule[0] - found.time_s[0] * float(chip.idle_watt)
+    assert active == pytest.approx(dram * 100e-12 + glb * 3e-12 + layer.macs * (1e-12 + 8 * 0.5e-12), rel=1e-9)
