@@ -135,3 +135,10 @@ def test_every_nest_of_the_front_costs_what_its_own_text_costs(aisys, tmp_path):
         (tmp_path / "nest.txt").write_text(point["mapping"])
         alone = json.loads(aisys(*words, "--mapping", str(tmp_path / "nest.txt"), "--json").out)
         assert (alone["energy_joule"], alone["cycles"]) == (point["energy_joule"], point["cycles"])
+
+
+@pytest.mark.parametrize("name", ["gemmini-16x16", "tpu-v1"])
+def test_a_chain_on_a_machine_that_keeps_no_results_inside_is_the_einsums_one_by_one(aisys, name):
+    found = json.loads(aisys("map", "mlp", "m=32", "k=64", "ffn=32", "n=64", "--on", name, "--json").out)
+    assert found["shared"]["hidden"] == {"level": device(name).main_memory.name, "loop": None, "tile": None}
+    assert found["fused"] == pytest.approx(found["separate"])

@@ -85,7 +85,7 @@ def _show(document: dict[str, Any], outermost: str) -> None:
     out.print(table)
     for name, place in document["shared"].items():
         if place["level"] == outermost:
-            out.print(f"{name} goes through {outermost}: no level inside has room for less")
+            out.print(f"{name} goes through {outermost}: the level inside cannot keep it, or it does not pay")
         elif place["loop"]:
             out.print(f"{name} stays in {place['level']}, {place['tile']} of {place['loop']} at a time")
         else:

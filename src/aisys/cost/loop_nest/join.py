@@ -211,9 +211,8 @@ def _least(member: Member) -> tuple[float, float]:
     levels = list(machine.levels)
     levels[MEETING] = replace(levels[MEETING], capacity_bits=np.inf)
     loose = replace(member.space, machine=replace(machine, levels=tuple(levels)))
-    begins: FrozenMap[str, int] = FrozenMap(
-        {o.name: MEETING if o.name in loose.shared else 0 for o in loose.einsum.operands}
-    )
+    inside = {o.name for o in loose.einsum.operands if o.name in loose.shared and o.role in levels[MEETING].keeps}
+    begins: FrozenMap[str, int] = FrozenMap({o.name: MEETING if o.name in inside else 0 for o in loose.einsum.operands})
     cycles = min(
         float(Bound(p).at_least(start(loose), len(levels) - 1, len(levels))[1][0]) for p in arrangements(loose, begins)
     )
