@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aisys.rtl
 from aisys.cost.generated_array.design import ArrayDesign
-from aisys.rtl.place import CHIPS, is_kept, pack, place_and_route, tools
+from aisys.rtl.place import CHIPS, EFFORT, is_kept, pack, place_and_route, tools
 from aisys.rtl.verilog import module_name, verilog
 
 TARGET = Path(aisys.rtl.__file__).parent / "ecp5-85k.csv"
@@ -60,7 +60,8 @@ def main() -> None:
             print(line, flush=True)
     head = (
         "# table: generated_array", f"# kind: simulated by {tools()}",
-        "# source: scripts/place_arrays.py on our own designs; ECP5-85k, speed grade 6, out of context, effort 150 MHz",
+        "# source: scripts/place_arrays.py on our own designs; ECP5-85k, speed grade 6, out of context",
+        f"# options of nextpnr: {' '.join(EFFORT)}; registers in DSP blocks (rtl/dsp_registers.py)",
         "# units: fmax MHz; lut counts carry halves and LUT memory; no clock: packed only", COLUMNS,
     )  # fmt: skip
     TARGET.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")

@@ -18,9 +18,6 @@ IS_SEEN = (
     & ~np.isin(TABLE.counts("rows"), (4, 8))
     & (TABLE.texts("sparsity") == "")
 )
-KNOWN_MISSES = {"ws-8x8": 0.33, "ws-8x8-pipelined": 0.21}
-"""Clocks that the model misses by more than 15 %, and by how much at most (docs/rtl.md)."""
-
 UNSEEN = [int(row) for row in np.flatnonzero(~IS_SEEN)]
 
 
@@ -40,8 +37,7 @@ def test_area_and_clock_of_unseen_arrays_are_near_place_and_route(row: int) -> N
     assert found.ff == pytest.approx(TABLE.counts("ff")[row], rel=0.01)
     assert found.lut == pytest.approx(TABLE.counts("lut")[row], rel=0.02)
     if TABLE.texts("fmax_mhz")[row]:
-        limit = KNOWN_MISSES.get(str(TABLE.texts("design")[row]), 0.15)
-        assert clock_hz(design_of(row)) / 1e6 == pytest.approx(float(TABLE.texts("fmax_mhz")[row]), rel=limit)
+        assert clock_hz(design_of(row)) / 1e6 == pytest.approx(float(TABLE.texts("fmax_mhz")[row]), rel=0.15)
 
 
 def test_what_is_counted_of_a_small_array() -> None:
@@ -50,7 +46,8 @@ def test_what_is_counted_of_a_small_array() -> None:
     design = ArrayDesign(rows=2, cols=2)
     assert counted_luts(design) == 2 * (18 + 4) + 2 * (32 + 4 + 32) + 32 + 6 * (4 + 14)
     piped = ArrayDesign(rows=2, cols=2, is_pipelined=True)
-    assert counted_registers(piped) - counted_registers(design) == 4 * 16 + 11  # the marks travel a cycle longer
+    # the marks travel a cycle longer; multipliers hold the products, or else the first row's sums
+    assert counted_registers(piped) - counted_registers(design) == 11 + 2 * 16
     assert counted_luts(piped) == counted_luts(design)
 
 

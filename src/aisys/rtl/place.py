@@ -19,6 +19,7 @@ from typing import Any
 from aisys.cost.generated_array.area import Area, largest_square, num_bram, num_dsp
 from aisys.cost.generated_array.design import ArrayDesign
 from aisys.errors import DoesNotFit, unknown_name
+from aisys.rtl import dsp_registers
 from aisys.rtl.tools import ToolFailed, command, need, run
 
 Progress = Callable[[int, int], None]
@@ -57,8 +58,8 @@ CELLS = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram":
 
 SCRIPT = "read_verilog top.v\nsynth_ecp5 -no-rw-check -top {module} -json top.json\ntee -o cells.txt stat\n"
 DEFAULT_GOAL_HZ = 80e6
-EFFORT_MHZ = "150"
-"""The clock that nextpnr tries for, above what arrays reach, so that it never stops early; goals are compared after."""
+EFFORT = ("--freq", "150")
+"""A clock above what arrays reach, so that nextpnr never stops early; goals are compared after."""
 
 STAGES = (
     ("synthesis", r"$^"), ("packing", r"Packing constants|Checksum"), ("placement", r"Creating initial analytic"),
@@ -131,7 +132,7 @@ def tools() -> str:
 
 
 def _options(chip: Chip) -> list[str]:
-    return [*chip.options, "--out-of-context", "--freq", EFFORT_MHZ, "--timing-allow-fail", "--json", "top.json"]
+    return [*chip.options, "--out-of-context", *EFFORT, "--timing-allow-fail", "--json", "top.json"]
 
 
 def is_kept(text: str, module: str, chip: Chip, work: str) -> bool:
@@ -140,7 +141,7 @@ def is_kept(text: str, module: str, chip: Chip, work: str) -> bool:
 
 
 def _file(text: str, module: str, chip: Chip, work: str) -> Path:
-    key = json.dumps([work, text, SCRIPT, module, _options(chip), tools()])
+    key = json.dumps([work, text, SCRIPT, dsp_registers.VERSION, module, _options(chip), tools()])
     return cache_folder() / f"{sha256(key.encode()).hexdigest()}.json"
 
 
@@ -156,6 +157,9 @@ def _kept(text: str, module: str, chip: Chip, work: Callable[[Path], dict[str, A
         (folder / "top.v").write_text(text, encoding="utf-8")
         (folder / "top.ys").write_text(SCRIPT.format(module=module), encoding="utf-8")
         run("yosys", ["-q", "top.ys"], folder)
+        netlist = json.loads((folder / "top.json").read_text(encoding="utf-8"))
+        dsp_registers.into_blocks(netlist)
+        (folder / "top.json").write_text(json.dumps(netlist), encoding="utf-8")
         _check_fits(module, chip, (folder / "cells.txt").read_text(encoding="utf-8"))
         found = work(folder)
     kept.parent.mkdir(parents=True, exist_ok=True)

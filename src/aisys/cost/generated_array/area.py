@@ -1,9 +1,9 @@
 """Area and clock of a generated array on an FPGA, without running place and route.
 
 Multipliers and block memories are counted from the design, exactly. LUTs and registers are those counted per element,
-row and column (cells.py), a constant for everything else, and a share per column; the period of the clock is a
-constant, a share of the edges (rows + columns), and one for multipliers without a register behind them. Constants and
-shares are fitted by scripts/fit_array_area.py on sizes other than those that it is checked on.
+row and column (cells.py), a constant for everything else, and a share per column. The period of the clock is a
+constant and a share per multiplier: these lie in few lines across the chip, so that wires grow with their number.
+Constants and shares are fitted by scripts/fit_array_area.py on sizes other than those that it is checked on.
 """
 
 import tomllib
@@ -51,9 +51,8 @@ def area(design: ArrayDesign) -> Area:
 def clock_hz(design: ArrayDesign) -> float:
     """The clock that place and route reaches for `design` on an ECP5 of speed grade 6. Raises as `area`."""
     _check_options(design)
-    base, per_edge, unregistered = _read()["clock"]["period_ns"]
-    period_ns = base + per_edge * (design.rows + design.cols) + unregistered * (not design.is_pipelined)
-    return 1e9 / float(period_ns)
+    base, per_multiplier = _read()["clock"]["period_ns"]
+    return 1e9 / float(base + per_multiplier * num_dsp(design))
 
 
 def num_dsp(design: ArrayDesign) -> int:

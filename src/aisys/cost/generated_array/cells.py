@@ -6,7 +6,8 @@ read off the cells of arrays that Yosys and nextpnr mapped to ECP5:
     adder of w bits      2 LUTs per pair of bits, and 4 where its carry chain begins and ends
     choice of n words    n / 2 LUTs per bit (the multiplexers behind LUTs are free); n - 1 within a sparse element
     memory of LUTs       6 LUTs per 16 words of 4 bits, and a choice of words where there are more than 16
-    registers            one per bit; those that hold the same value in the same cycle become one
+    registers            one per bit; those that hold the same value in the same cycle become one; none where a
+                         multiplier's block has it
 """
 
 from math import ceil
@@ -17,6 +18,7 @@ from aisys.cost.generated_array.design import (
     PRODUCT_BITS,
     SUM_BITS,
     TOP_SLOTS,
+    WEIGHT_BITS,
     ArrayDesign,
     partial_sum_bits,
 )
@@ -48,15 +50,26 @@ def counted_registers(design: ArrayDesign) -> int:
     down = word_bits * (cols * (cols - 1) // 2 + cols * (rows - 1) + cols)
     waiting = 8 * design.port_bytes * (max(design.left_beats, design.top_beats) - 1)
     common = _right(design) + design.left_word_bits + down + waiting + cols * SUM_BITS
-    product = PRODUCT_BITS * design.is_pipelined
     diagonal = rows + cols - 2
     if design.dataflow == "os":
-        return common + rows * cols * (product + 3 * SUM_BITS) + 3 * diagonal + rows - 1 + cols * SUM_BITS
+        return common + rows * cols * 3 * SUM_BITS + 3 * diagonal + rows - 1 + cols * SUM_BITS - _in_blocks(design)
     sums = cols * sum(partial_sum_bits(row + 1) for row in range(rows))
     arrival = ARRIVAL_BITS + (design.out_slot_rows - 1).bit_length()
     column = 2 * partial_sum_bits(rows) + SUM_BITS + word_bits
     marks = 2 * diagonal + rows - 1 + arrival * (rows + cols + design.is_pipelined)
-    return common + rows * cols * (product + 2 * word_bits) + sums + cols * column + marks
+    return common + rows * cols * 2 * word_bits + sums + cols * column + marks - _in_blocks(design)
+
+
+def _in_blocks(design: ArrayDesign) -> int:
+    """Registers that are a multiplier's own and nobody else's: what stays there, and what ends its way there.
+
+    Behind the multipliers of a pipelined array all are, in others those of the first row, whose sums are products.
+    """
+    rows, cols = design.rows, design.cols
+    if design.dataflow == "os":
+        return ACTIVATION_BITS * rows + WEIGHT_BITS * cols
+    operands = 0 if design.sparsity else WEIGHT_BITS * rows * cols + ACTIVATION_BITS * rows
+    return operands + (0 if design.is_pipelined else PRODUCT_BITS * cols)
 
 
 def _right(design: ArrayDesign) -> int:
