@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost.loop_nest.partial import Columns, Ints, Partials, Step, pareto
+from aisys.cost.loop_nest.reuse import ASKING, copied, fanned, served_still, staying, stepped
 from aisys.cost.loop_nest.space import Choice, Space
 from aisys.cost.loop_nest.zeros import saved
 from aisys.frozen import FrozenMap
@@ -71,7 +72,7 @@ def start(space: Space) -> Partials:
     columns = {"joule": np.full(1, macs * space.machine.mac_joule * left.done), "busy": zero}
     columns["steps"] = all_macs * left.timed
     columns |= {f"away:{o.name}": all_macs for o in space.einsum.operands}
-    columns |= dict.fromkeys(("read", "written", "used", "above", "below"), zero)
+    columns |= dict.fromkeys(("read", "written", "used", "waiting", "above", "below"), zero)
     columns |= {last_of(name, d): np.ones(1) for name, d in counted(space, len(space.machine.levels))}
     index = np.zeros((1, len(space.dims)), np.int64)
     return Partials(index, columns, np.zeros(1, np.int64), Step("start"))
@@ -120,6 +121,9 @@ def pruned(space: Space, table: Partials, position: int, floor: float = 0.0) -> 
         table = Partials(index, columns, table.origin, table.step, table.inner)
     if "loop" in columns:
         keys = keys + (columns["loop"].astype(np.int64) + 1) * prod(len(sizes) for sizes in space.sizes)
+    futures = [column for name, column in columns.items() if name.startswith(("fan:", "still:")) and column.any()]
+    if futures:
+        keys = np.unique(np.stack([keys, *futures], axis=1), axis=0, return_inverse=True)[1].ravel()
     compared = list(_compared(space, table, position, floor))
     varied = [column for column in compared if column.max() != column.min()]
     return np.sort(pareto(keys, varied or compared[:1]))
@@ -128,7 +132,7 @@ def pruned(space: Space, table: Partials, position: int, floor: float = 0.0) -> 
 def _turned(space: Space, columns: Columns, name: str, is_turned: NDArray[np.bool_]) -> Floats:
     """A column once dims that act alike have traded places in some rows."""
     kind, _, dim = name.rpartition(":")
-    if not name.startswith("last:"):
+    if not name.startswith(("last:", "fan:")):
         return columns[name]
     return np.where(is_turned, columns[f"{kind}:{space.alike[int(dim)]}"], columns[name])
 
@@ -140,11 +144,13 @@ def _compared(space: Space, table: Partials, position: int, floor: float) -> Ite
     """
     columns, level = table.columns, space.machine.levels[position]
     reading, writing = columns["read"] / level.read_bits_per_cycle, columns["written"] / level.write_bits_per_cycle
-    yield from (columns["joule"], columns["used"])
+    yield from (columns["joule"], columns["used"], columns["waiting"])
     yield from (reading + writing,) if level.has_shared_port else (reading, writing)
     is_even = not any(name.startswith("last:steps") for name in columns)
     yield np.maximum(np.maximum(columns["busy"], columns["steps"] if is_even else 0.0), floor)
     for name in columns:
+        if name.startswith("once:"):
+            yield columns[name]
         if name.startswith("away:") or (name == "steps" and not is_even) or name in ("above", "below", "loop"):
             yield from _products(space, table, name)
 
@@ -177,7 +183,7 @@ def looped(space: Space, table: Partials, d: int, *, is_whole: bool = False) -> 
         index[:, d] = targets[np.repeat(begin, repeats) + place]
     columns = {name: value[rows] for name, value in table.columns.items()}
     grown = _grown(space, columns, table.index[rows], (index, (d,)), lambda name: False)
-    return table.next(rows, Step("for", dims=(d,)), index=index, columns=grown)
+    return stepped(space, table.next(rows, Step("for", dims=(d,)), index=index, columns=grown))
 
 
 def whole(space: Space, table: Partials, dims: Sequence[int]) -> Partials:
@@ -231,13 +237,17 @@ def spread(plan: Arrangement, table: Partials, over: tuple[int, str], choices: S
             factors[row, d] = factor
     rows, chosen, index = _reached(space, table.index, factors)
     columns = {name: value[rows] for name, value in table.columns.items()}
-    columns["busy"] = columns["busy"] / factors.prod(axis=1)[chosen]
+    units = factors.prod(axis=1)[chosen]
+    columns |= {name: columns[name] / units for name in ("busy", "waiting")}
     shared = {"steps"}
     for operand in space.einsum.operands:
         if level.can_reduce if operand.role == "output" else level.can_multicast:
             shared.add(f"away:{operand.name}")
     dims = tuple(d for d in range(len(space.dims)) if (factors[:, d] > 1).any())
     grown = _grown(space, columns, table.index[rows], (index, dims), shared.__contains__)
+    if level.can_multicast:
+        grown |= fanned(space, columns, table.index[rows], factors[chosen])
+    grown |= copied(space, columns | grown, factors[chosen], (columns, shared))
     return table.next(rows, Step("spread", f"{level.name}.{over[1]}", dims), index=index, columns=grown)
 
 
@@ -262,32 +272,47 @@ def served(plan: Arrangement, table: Partials, position: int, names: Sequence[st
         bits, left = level.bits(operand), space.machine.saved(space.einsum, position, operand)
         read = asked - plan.unread(position, name, table.child(name))
         updated = asked if operand.role == "output" else np.zeros(len(table))
-        joule = read * level.read_joule_per_bit + updated * level.update_joule_per_bit
-        columns["joule"] = columns["joule"] + bits * left.done * joule
+        joule = bits * left.done * (read * level.read_joule_per_bit + updated * level.update_joule_per_bit)
+        columns["joule"] = columns["joule"] + joule
         columns["read"] = columns["read"] + bits * left.timed * read
         columns["written"] = columns["written"] + bits * left.timed * updated
         columns[f"away:{name}"] = np.where(asked > 0, space.least(operand), 0.0)
+        if f"still:{name}" in columns:
+            columns |= served_still(space, table, operand, joule)
     return table.changed(Step("serve"), **columns)
 
 
 def hold(plan: Arrangement, table: Partials, position: int, name: str) -> Partials:
-    """The level holds the tile of `name`, which it serves, and asks the outside for tiles."""
+    """The level holds the tile of `name`, which it serves, and asks the outside for tiles.
+
+    A tile that no loop in time outside moves stays, and comes once. So does one that covers all of its dims; others may
+    be said to stay, where the units outside could hold all of them, and then only such loops follow (`stepped`). Each
+    stays in as many copies as units outside want the same, which `spread` counts; writing them is taken to last as long
+    as writing one.
+    """
     space = plan.space
     level, operand = space.machine.levels[position], space.einsum.operand(name)
-    bits, tiles = level.bits(operand), space.fetched(operand, table.index)
-    has_outer = plan.begins[name] < position
-    filled = tiles - plan.first_visits(position, name) if has_outer else np.zeros(len(table))
-    is_drained = has_outer and operand.role == "output" and space.machine.reads_on_drain
-    read = tiles if is_drained else np.zeros(len(table))
-    columns = {
-        f"away:{name}": tiles if has_outer else np.zeros(len(table)),
-        "read": table.columns["read"] + bits * read,
-        "written": table.columns["written"] + bits * filled,
-        "joule": table.columns["joule"] + bits * (read * level.read_joule_per_bit + filled * level.write_joule_per_bit),
-        "used": table.columns["used"] + bits * space.elements(operand, table.index),
-    }
-    columns |= {n: np.ones(len(table)) for n in table.columns if n.startswith(f"last:away:{name}:")}
-    held = table.changed(Step("keep", name, level=position), **columns)
+    bits, has_outer = level.bits(operand), plan.begins[name] < position
+    rows, stays = staying(space, table, position, operand) if has_outer else (np.arange(len(table)), np.bool_(False))
+    index, columns = table.index[rows], {n: column[rows] for n, column in table.columns.items()}
+    tiles, first, zero = space.fetched(operand, index), plan.first_visits(position, name), np.zeros(len(rows))
+    tiles = np.where(stays, first if operand.role == "output" else space.brought(operand, index), tiles)
+    filled = tiles - first if has_outer else zero
+    drained = tiles if has_outer and operand.role == "output" else zero
+    read = drained if space.machine.reads_on_drain else zero
+    refilling = filled / level.write_bits_per_cycle + drained / level.read_bits_per_cycle
+    moving = bits * (read * level.read_joule_per_bit + filled * level.write_joule_per_bit)
+    columns |= {
+        f"away:{name}": tiles if has_outer else zero, "joule": columns["joule"] + moving,
+        "read": columns["read"] + bits * read, "written": columns["written"] + bits * filled,
+        "used": columns["used"] + bits * space.elements(operand, index),
+        "waiting": columns["waiting"] + (0.0 if level.is_double_buffered else bits * refilling),
+    }  # fmt: skip
+    if has_outer:
+        once = columns.get(f"once:{name}", zero)
+        columns |= {f"still:{name}": np.where(stays, ASKING, 0.0), f"once:{name}": once + np.where(stays, moving, 0.0)}
+    columns |= {n: np.ones(len(rows)) for n in table.columns if n.startswith(f"last:away:{name}:")}
+    held = table.next(rows, Step("keep", name, level=position), index=index, columns=columns)
     return held.kept(np.flatnonzero(held.columns["used"] <= level.capacity_bits))
 
 
@@ -297,13 +322,15 @@ def keep(plan: Arrangement, table: Partials, position: int, name: str) -> Partia
 
 
 def finished(space: Space, table: Partials, position: int) -> Partials:
-    """The level is complete: what its ports move becomes cycles."""
+    """The level is complete: what its ports move becomes cycles. With the outermost one, what leaks is known too."""
     level = space.machine.levels[position]
     read, written = table.columns["read"], table.columns["written"]
     reading, writing = read / level.read_bits_per_cycle, written / level.write_bits_per_cycle
     cycles = reading + writing if level.has_shared_port else np.maximum(reading, writing)
     zero = np.zeros(len(table))
     busy = np.maximum(table.columns["busy"], cycles)
-    if not position:
-        busy = np.maximum(busy, table.columns["steps"])
-    return table.changed(Step("finish"), busy=busy, read=zero, written=zero, used=zero)
+    if position:
+        return table.changed(Step("finish"), busy=busy, read=zero, written=zero, used=zero)
+    busy = np.maximum(busy, table.columns["steps"]) + table.columns["waiting"]
+    joule = table.columns["joule"] + space.machine.leak_joule_per_cycle * busy
+    return table.changed(Step("finish"), busy=busy, joule=joule, read=zero, written=zero, used=zero, waiting=zero)

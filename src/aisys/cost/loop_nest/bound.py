@@ -6,7 +6,7 @@ and every element has to cross the port of the level where it begins once (compu
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
+from math import prod, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +48,8 @@ class Bound:
     def at_least(self, table: Partials, position: int, pending: int) -> tuple[Floats, Floats]:
         """Joule and cycles of the best mapping that any row can lead to.
 
-        Levels up to `position` may still keep something, and the fan-outs of the first `pending` levels are open.
+        Levels up to `position` may still keep something, and the fan-outs of the first `pending` levels are open; with
+        none pending the rows are finished, and hold what leaks.
         """
         space = self.plan.space
         columns = table.columns
@@ -58,7 +59,8 @@ class Bound:
         cycles = np.maximum(columns["busy"] / self._units[pending], self._port_cycles)
         for operand in space.einsum.operands:
             cycles = np.maximum(cycles, columns[f"away:{operand.name}"] * self._cycles_each(operand, position, pending))
-        return joule, np.maximum(cycles, self._steps(table, pending))
+        cycles = np.maximum(cycles, self._steps(table, pending)) + columns["waiting"] / self._units[pending]
+        return joule + (space.machine.leak_joule_per_cycle * cycles if pending else 0.0), cycles
 
     def _cycles_each(self, operand: Operand, position: int, pending: int) -> float:
         """Cycles per element asked for, at the level that serves it fastest with all its instances."""
@@ -188,17 +190,19 @@ class Bound:
         return size * (drain + outer.bits(operand) * outer.update_joule_per_bit)
 
     def _shared(self, operand: Operand, pending: int) -> float:
-        """The most units of open fan-outs that can share what one unit asks for."""
+        """The most units of open fan-outs that can share what one unit asks for.
+
+        Units that a window is spread over share along diagonals: of a x b tiles, a + b - 1 at least are different.
+        """
         machine, is_output = self.plan.space.machine, operand.role == "output"
-        return float(
-            prod(
-                extent
-                for level in machine.levels[:pending]
-                for name, extent in level.fanout.items()
-                if machine.shares(f"{level.name}.{name}", is_output=is_output)
-                and level.reuse.get(name, operand.role) == operand.role
-            )
-        )
+        has_window = any(name == operand.name for name, _ in self.plan.space.windows)
+        found = 1.0
+        for level in machine.levels[:pending]:
+            wide = {n: e for n, e in level.fanout.items() if machine.shares(f"{level.name}.{n}", is_output=is_output)}
+            own = prod(e for n, e in wide.items() if level.reuse.get(n, operand.role) == operand.role)
+            left = prod(wide.values()) / own
+            found *= own * (left / (2 * sqrt(left) - 1) if has_window else 1.0)
+        return found
 
 
 def _vector(choice: Choice, num_dims: int) -> tuple[int, ...]:

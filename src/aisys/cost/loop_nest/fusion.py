@@ -18,6 +18,7 @@ from aisys.cost.loop_nest.arrange import Arrangement, finished, keep
 from aisys.cost.loop_nest.bound import Bound
 from aisys.cost.loop_nest.mapper import Search, arrangements, inner_nests, useful_dims
 from aisys.cost.loop_nest.partial import Ints, Partials, Step, pareto
+from aisys.cost.loop_nest.reuse import moving, stepped
 from aisys.cost.loop_nest.space import Space, orders
 from aisys.frozen import FrozenMap
 
@@ -184,7 +185,8 @@ def _closed(
     dims = useful_dims(space, None, inside)
     others = [d for d in range(len(space.dims)) if d not in dims]
     rows = np.flatnonzero((table.index[:, others] == full[others]).all(axis=1))
-    whole = _finished(search, table.next(rows, Step("for", dims=dims), index=np.tile(full, (len(rows), 1))))
+    whole = stepped(space, table.next(rows, Step("for", dims=dims), index=np.tile(full, (len(rows), 1))))
+    whole = _finished(search, whole)
     if len(whole):
         yield Interface(FrozenMap({name: Place(0) for name in member.shared})), whole
 
@@ -254,11 +256,12 @@ def _with_loops(member: Member, search: Search, table: Partials, loops: Loops) -
     if not len(rows):
         return
     columns = {name: value[rows] for name, value in table.columns.items()} | {"loop": codes.astype(float)}
-    current = table.next(rows, Step("for"), index=loops.targets[codes], columns=columns)
+    current = stepped(space, table.next(rows, Step("for"), index=loops.targets[codes], columns=columns))
     current = search.cut(current, MEETING)
     for i in reversed(range(len(loops.order))):
         current = _held(plan, current, loops.order[i], "below" if i >= loops.place >= 0 else "above")
         if i == loops.place:
+            current = moving(space, current)
             current = current.next(np.arange(len(current)), Step("for"), index=np.tile(_full(space), (len(current), 1)))
     whole = _finished(search, current)
     for code in np.unique(whole.columns["loop"]):

@@ -157,6 +157,11 @@ class Hierarchy:
         """What is left of the reads and updates that a level serves inwards: all, but for those of the innermost."""
         return saved(einsum, self.zeros, operand) if position + 1 == len(self.levels) else NOTHING
 
+    @property
+    def leak_joule_per_cycle(self) -> float:
+        """What all instances of all levels leak."""
+        return sum(level.leak_joule_per_cycle * self.num_instances(p) for p, level in enumerate(self.levels))
+
     def num_instances(self, position: int) -> int:
         """How many instances of the level at `position` there are; len(levels) asks for the arithmetic units."""
         return prod(level.num_children for level in self.levels[:position])

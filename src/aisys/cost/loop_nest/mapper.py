@@ -27,6 +27,7 @@ from aisys.cost.loop_nest.arrange import (
 )  # fmt: skip
 from aisys.cost.loop_nest.bound import Bound, Objective, ranked
 from aisys.cost.loop_nest.partial import Partials, Step, pareto
+from aisys.cost.loop_nest.reuse import overlapped, stepped
 from aisys.cost.loop_nest.space import Space, orders
 from aisys.frozen import FrozenMap
 
@@ -215,7 +216,7 @@ def _outwards(
         table = search.cut(spread(search.plan, table, (position, name), choices), position, position + 1)
     if not len(table):
         return
-    table = settled(space, table, position)
+    table = settled(space, overlapped(space, table), position)
     if position == until:
         yield table, inside
         return
@@ -250,6 +251,7 @@ def _outermost(search: Search, table: Partials, inside: str | None) -> Partials:
     dims = useful_dims(space, None, inside)
     table = whole(space, table, [d for d in range(len(space.dims)) if d not in dims])
     table = table.next(np.arange(len(table)), Step("for", dims=dims), index=np.tile(full, (len(table), 1)))
+    table = stepped(space, table)
     for placed in space.placements(0, search.plan.begins):
         for name in placed:
             table = keep(search.plan, table, 0, name)

@@ -9,16 +9,21 @@ import numpy as np
 
 from aisys.cost.loop_nest.bound import Objective, ranked
 from aisys.cost.loop_nest.einsum import Einsum
+from aisys.cost.loop_nest.evaluate import evaluate
 from aisys.cost.loop_nest.hierarchy import Hierarchy
 from aisys.cost.loop_nest.kept import keep_answer, kept
-from aisys.cost.loop_nest.mapper import front
+from aisys.cost.loop_nest.mapper import Front, front
 from aisys.cost.loop_nest.mapping import Keep, Loop, Mapping, Node, parse
 from aisys.cost.loop_nest.partial import Partials
+from aisys.cost.loop_nest.partial import pareto as pareto_rows
 from aisys.cost.loop_nest.space import Space
-from aisys.errors import BadInput, Unsupported, unknown_name
+from aisys.errors import BadInput, unknown_name
 
 OBJECTIVES: tuple[Objective, ...] = ("energy", "latency", "edp")
 
+
+ROUNDING = 1e-9
+"""Relative difference of two costs that are one, added up in another order."""
 
 MOST_NESTS = 20_000_000
 """Partial nests that a search looks at before it narrows: about as many as ten to twenty seconds allow."""
@@ -29,8 +34,10 @@ class Certificate:
     """explored: partial nests that were looked at; pruned: those dropped, each beaten by another or by the bound.
 
     bound: what the objective cannot fall below by compulsory traffic and units alone; above_bound: how far the best
-    mapping lies above it, relative. is_optimal: the search was exhaustive, so the distance to the optimum of the space
-    is 0; otherwise it narrowed, and the distance is at most above_bound.
+    mapping lies above it, relative. is_exhaustive: nothing was dropped without a reason. gap: the most that the best
+    mapping may lie above the optimum of the space, relative: of an exhaustive search 0, but where it costs more than
+    the search counted on, in copies of tiles that stay and in whole blocks. spared: how much less it costs than that
+    where tiles stay or overlap for some steps, relative; another mapping may be spared more.
     """
 
     objective: Objective
@@ -38,19 +45,24 @@ class Certificate:
     pruned: int
     bound: float
     above_bound: float
-    is_optimal: bool
+    is_exhaustive: bool
+    gap: float
+    spared: float
 
     @property
-    def gap(self) -> float:
-        """The most that the objective of the best mapping may lie above the optimum of the space, relative."""
-        return 0.0 if self.is_optimal else self.above_bound
+    def is_optimal(self) -> bool:
+        """Whether no mapping of the space is better."""
+        return self.is_exhaustive and self.gap == 0
 
     def __str__(self) -> str:
         looked = f"{self.explored:,} partial nests explored, {self.pruned:,} dropped"
         above = f"{self.above_bound:.1%} above what compulsory traffic and full units allow"
+        spared = f"; {self.spared:.2%} cheaper than the search counted on" if self.spared > 0 else ""
         if self.is_optimal:
-            return f"optimal in its space: {looked}, gap 0; {above}"
-        return f"not proved optimal, the search narrowed: {looked}; at most {above}"
+            return f"optimal in its space: {looked}, gap 0; {above}{spared}"
+        if self.is_exhaustive:
+            return f"at most {self.gap:.2g} (relative) above the optimum of its space: {looked}; {above}"
+        return f"not proved optimal, the search narrowed: {looked}; at most {above}{spared}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +97,12 @@ def optimum(
 
     A shape that was mapped before is not searched again, not even by another process (`kept`).
     The space: the tiles of `Space.sizes`, operands kept or passed by at every level that may keep them, any order
-    within a level, loops over any fan-out dim that its sharing allows. Sliding windows are fetched whole. A search that
-    looked at `most_nests` partial nests goes on with the most hopeful ones only; the certificate says so.
-    Raises BadInput where no mapping fits; Unsupported for single buffers, and memories that leak or move whole blocks.
+    within a level, loops over any fan-out dim that its sharing allows. A tile comes again with every step in time
+    outside, but for those just outside that do not move it, or all if none does; windows are fetched whole. What is
+    returned is priced by `evaluate`, which knows all that stays, so that it may be cheaper than the search counted on.
+    A search that looked at `most_nests` partial nests goes on with the most hopeful ones only; the certificate says so.
+    Raises BadInput where no mapping fits.
     """
-    for level in machine.levels:
-        if not level.is_double_buffered or level.leak_joule_per_cycle or level.block_words > 1:
-            raise Unsupported(
-                f"{machine.name}: {level.name} is a single buffer, leaks or moves blocks; the mapper knows none of it"
-            )
     question = (einsum, machine, objective, pareto, most_nests)
     answer = kept(question)
     if answer is not None:
@@ -111,16 +120,27 @@ def _searched(einsum: Einsum, machine: Hierarchy, objective: Objective, pareto: 
     if not found.nests:
         room = ", ".join(f"{level.name} {level.capacity_bits / 8:,.0f} B" for level in machine.levels)
         raise BadInput(f"{einsum.name}: no mapping fits {machine.name} ({room}); give it more room")
-    score, second = ranked((found.joule, found.cycles), objective)
-    floor, _ = ranked((found.bound_joule, found.bound_cycles), objective)
-    order = np.lexsort((second, score)).tolist()
-    certificate = Certificate(
-        objective=objective, explored=found.explored, pruned=found.pruned, bound=floor,
-        above_bound=max(0.0, float(score[order[0]]) / floor - 1), is_optimal=found.is_whole,
-    )  # fmt: skip
+    nests = [nest(space, table, row) for table, row in found.nests]
+    costs = [evaluate(einsum, machine, one) for one in nests]
+    joule, cycles = (np.array([float(getattr(c, n)[0]) for c in costs]) for n in ("energy_joule", "cycles"))
+    score, second = ranked((joule, cycles), objective)
+    unbeaten = set(pareto_rows(np.zeros(len(nests), np.int64), [joule, cycles]).tolist())
+    order = [i for i in np.lexsort((second, score)).tolist() if i in unbeaten]
     return Optimum(
-        mappings=tuple(nest(space, *found.nests[i]) for i in order), joule=tuple(float(found.joule[i]) for i in order),
-        cycles=tuple(float(found.cycles[i]) for i in order), certificate=certificate,
+        mappings=tuple(nests[i] for i in order), joule=tuple(joule[order].tolist()),
+        cycles=tuple(cycles[order].tolist()), certificate=_certificate(found, objective, float(score[order[0]])),
+    )  # fmt: skip
+
+
+def _certificate(found: Front, objective: Objective, best: float) -> Certificate:
+    """What the search says of its best mapping, whose objective is `best`."""
+    counted = float(ranked((found.joule, found.cycles), objective)[0].min())
+    floor, _ = ranked((found.bound_joule, found.bound_cycles), objective)
+    above, more = max(0.0, best / floor - 1), best / counted - 1
+    gap = max(0.0, more) if found.is_whole else above
+    return Certificate(
+        objective=objective, explored=found.explored, pruned=found.pruned, bound=floor, above_bound=above,
+        is_exhaustive=found.is_whole, gap=gap if gap > ROUNDING else 0.0, spared=-more if more < -ROUNDING else 0.0,
     )  # fmt: skip
 
 

@@ -127,6 +127,14 @@ class Space:
 
     def fetched(self, operand: Operand, index: Ints) -> NDArray[np.float64]:
         """Elements of `operand` in all tiles that the einsum is made of, [rows]: each cut off at the extents."""
+        total = self.brought(operand, index)
+        for d, counts in enumerate(self.counts):
+            if d not in self.moves[operand.name]:
+                total = total * counts[index[:, d]]
+        return total
+
+    def brought(self, operand: Operand, index: Ints) -> NDArray[np.float64]:
+        """Elements of `operand` in all tiles, if each is brought once, [rows]."""
         total = np.ones(len(index))
         num = [counts[index[:, d]].astype(float) for d, counts in enumerate(self.counts)]
         for rank in operand.ranks:
@@ -136,10 +144,22 @@ class Space:
             for d, coefficient in dims.items():
                 width += coefficient * (self.einsum.extents[self.dims[d]] - num[d]) * (tiles / num[d])
             total = total * width
-        for d in range(len(self.dims)):
-            if d not in self.moves[operand.name]:
-                total = total * num[d]
         return total
+
+    def is_whole(self, operand: Operand, index: Ints) -> NDArray[np.bool_]:
+        """Whether a tile covers all dims that move it, [rows]."""
+        whole = [index[:, d] == len(self.sizes[d]) - 1 for d in self.moves[operand.name]]
+        return np.asarray(np.all(whole, axis=0)) if whole else np.ones(len(index), bool)
+
+    @cached_property
+    def windows(self) -> tuple[tuple[str, dict[int, int]], ...]:
+        """Ranks of operands that are read along which tiles overlap: the operand, and dims with coefficients."""
+        return tuple(
+            (operand.name, {self.dims.index(dim): c for dim, c in rank.items()})
+            for operand in self.einsum.operands
+            for rank in operand.ranks
+            if sum(self.einsum.extents[dim] > 1 for dim in rank) > 1
+        )
 
     def least(self, operand: Operand) -> float:
         """Elements that are touched at least: tiles of a strided window may leave out what lies between."""

@@ -200,9 +200,12 @@ def _distinct_share(walk: Walk, rank: Any, depth: int, shared: frozenset[int]) -
 
 
 def _share_of_grid(walk: Walk, rank: Any, first: int, second: int) -> Any:
-    a = rank[walk.loops[first].dim] * walk.weights[first]
-    b = rank[walk.loops[second].dim] * walk.weights[second]
-    divisor = np.gcd(a.astype(np.int64), b.astype(np.int64))
-    rows, cols = walk.factors[first], walk.factors[second]
-    twice = np.maximum(rows - b / divisor, 0.0) * np.maximum(cols - a / divisor, 0.0)
-    return 1.0 - twice / (rows * cols)
+    a, b = (rank[walk.loops[i].dim] * walk.weights[i] for i in (first, second))
+    return distinct_share(a, b, walk.factors[first], walk.factors[second])
+
+
+def distinct_share(a: Any, b: Any, num_a: Any, num_b: Any) -> Any:
+    """The share of different ones among num_a x num_b tiles that begin at i a + j b."""
+    divisor = np.gcd(np.asarray(a, np.int64), np.asarray(b, np.int64))
+    twice = np.maximum(num_a - b / divisor, 0.0) * np.maximum(num_b - a / divisor, 0.0)
+    return 1.0 - twice / (num_a * num_b)
