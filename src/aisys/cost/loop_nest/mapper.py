@@ -27,7 +27,7 @@ from aisys.cost.loop_nest.arrange import (
 )  # fmt: skip
 from aisys.cost.loop_nest.bound import Bound, Objective, ranked
 from aisys.cost.loop_nest.partial import Partials, Step, pareto
-from aisys.cost.loop_nest.reuse import overlapped, stepped
+from aisys.cost.loop_nest.reuse import overlapped, stepped, wide, widest
 from aisys.cost.loop_nest.space import Space, orders
 from aisys.frozen import FrozenMap
 
@@ -194,6 +194,23 @@ class Search:
             table = self.cut(looped(self.plan.space, table, d, is_whole=is_whole), position)
         return table
 
+    def widened(self, table: Partials, name: str, done: Sequence[int], position: int) -> Partials:
+        """And those whose tile of `name` is so wide that the units outside can hold all of it, and it stays.
+
+        To that end loops stand inside that would otherwise stand outside and make it smaller; not those over `done`.
+        """
+        space, operand = self.plan.space, self.plan.space.einsum.operand(name)
+        level, most = space.machine.levels[position], space.machine.num_instances(position)
+        room = level.capacity_bits / level.bits(operand)
+        if operand.elements(space.einsum.extents) > room * most:
+            return table
+        for d in sorted(space.moves[name].difference(done)):
+            grown = wide(space, looped(space, table, d), name, d)
+            is_small = (space.counts[d][grown.index[:, d]] <= most) & (space.elements(operand, grown.index) <= room)
+            rows = np.flatnonzero((grown.columns[f"wide:{name}"] == 0) | is_small)
+            table = self.cut(grown.kept(rows), position)
+        return widest(space, table, name, most)
+
 
 def nests(search: Search) -> Iterator[Partials]:
     """The complete nests of an arrangement, one table per order of what the levels keep."""
@@ -240,6 +257,8 @@ def _kept(search: Search, table: Partials, position: int, names: tuple[str | Non
         later = {d for dims in steps[i + 1 :] for d in dims} if is_last else set(range(len(space.dims)))
         table = whole(space, table, [d for d in range(len(space.dims)) if d not in later and d not in steps[i]])
         table = search.looped(table, steps[i], position, later)
+        if position > 1 and not space.shared:
+            table = search.widened(table, str(name), steps[i], position)
         table = hold(search.plan, table, position, str(name))
     return table
 

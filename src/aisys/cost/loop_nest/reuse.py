@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 ASKING, SERVED = 1.0, 2.0
 """What a column `still:OPERAND` says of a tile that stays: the level outside is still asked for it, or has given it."""
 
+FUTURES = ("fan:", "still:", "wide:")
+"""Columns that decide what loops outside cost: rows that differ in them cannot be compared."""
+
 LOOP, MANY = 2**31, -1
 """How one number holds the tile (its index times LOOP) and the factor of a loop; and what stands for several loops."""
 
@@ -35,6 +38,27 @@ def staying(space: Space, table: Partials, position: int, operand: Operand) -> t
     may = np.flatnonzero(~must & (num <= space.machine.num_instances(position)))
     rows = np.concatenate((np.arange(len(table)), may))
     return rows, np.concatenate((must, np.ones(len(may), bool)))
+
+
+def wide(space: Space, table: Partials, name: str, d: int) -> Partials:
+    """A table after a loop over dim d that is there only to make tiles of `name` so wide that they stay."""
+    assert table.inner is not None
+    known = table.columns.get(f"wide:{name}", np.zeros(len(table)))
+    grown = table.index[:, d] != table.inner.index[table.origin, d]
+    columns = {**table.columns, f"wide:{name}": np.maximum(known, grown)}
+    return Partials(table.index, columns, table.origin, table.step, table.inner)
+
+
+def widest(space: Space, table: Partials, name: str, most: int) -> Partials:
+    """Of a table with wide tiles those of which there are `most` at most, which have to stay."""
+    columns = dict(table.columns)
+    is_wide = columns.pop(f"wide:{name}", np.zeros(len(table))) > 0
+    still = columns.get(f"still:{name}", np.zeros(len(table)))
+    columns[f"still:{name}"] = np.where(is_wide, SERVED, still)
+    columns.setdefault(f"once:{name}", np.zeros(len(table)))
+    num = np.prod([space.counts[d][table.index[:, d]] for d in space.moves[name]], axis=0)
+    found = Partials(table.index, columns, table.origin, table.step, table.inner)
+    return found.kept(np.flatnonzero(~is_wide | (num <= most)))
 
 
 def served_still(space: Space, table: Partials, operand: Operand, joule: Floats) -> dict[str, Floats]:
