@@ -213,6 +213,7 @@ def _searched(search: "Optimum", einsum: "Einsum", array: "Hierarchy", *, pareto
         "certificate": {
             "objective": proof.objective, "optimal": proof.is_optimal, "explored": proof.explored,
             "pruned": proof.pruned, "bound": proof.bound, "above_bound": proof.above_bound, "gap": proof.gap,
+            "spared": proof.spared,
             "text": str(proof) + ("; windows that slide are searched as if fetched whole" if has_windows else ""),
         }
     }  # fmt: skip

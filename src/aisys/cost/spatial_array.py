@@ -78,8 +78,10 @@ def _priced(einsum: Einsum, machine: Hierarchy, device: Device) -> Priced:
         bits = float(cost.element_bits[level, name].flat[0])
         traffic[level] += float(counts.reads[0] + counts.fills[0] + counts.updates[0]) * bits / 8
     main = machine.levels[0].name
+    waiting = float(cost.cycles[0] - max(cost.compute_cycles[0], *(c[0] for c in cost.level_cycles.values())))
+    inside = max(cost.compute_cycles[0], *(c[0] for name, c in cost.level_cycles.items() if name != main))
     return Priced(
-        cycles=float(max(cost.compute_cycles[0], *(c[0] for name, c in cost.level_cycles.items() if name != main))),
+        cycles=float(inside) + waiting,
         memory_cycles=float(cost.level_cycles[main][0]), energy_joule=float(cost.energy_joule[0]),
         traffic_bytes=FrozenMap(traffic), utilisation=float(cost.utilisation[0]), macs=einsum.num_macs,
         gap=found.certificate.gap,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aisys.cost.loop_nest.partial import Columns, Ints, Partials, Step, pareto
-from aisys.cost.loop_nest.reuse import ASKING, FUTURES, copied, fanned, served_still, staying, stepped
+from aisys.cost.loop_nest.reuse import ASKING, FUTURES, SERVED, copied, fanned, served_still, staying, stepped
 from aisys.cost.loop_nest.space import Choice, Space
 from aisys.cost.loop_nest.zeros import saved
 from aisys.frozen import FrozenMap
@@ -121,9 +121,11 @@ def pruned(space: Space, table: Partials, position: int, floor: float = 0.0) -> 
         table = Partials(index, columns, table.origin, table.step, table.inner)
     if "loop" in columns:
         keys = keys + (columns["loop"].astype(np.int64) + 1) * prod(len(sizes) for sizes in space.sizes)
-    futures = [column for name, column in columns.items() if name.startswith(FUTURES) and column.any()]
-    if futures:
-        keys = np.unique(np.stack([keys, *futures], axis=1), axis=0, return_inverse=True)[1].ravel()
+    for column in (column for name, column in columns.items() if name.startswith(FUTURES) and column.any()):
+        keys = keys * (SERVED + 1) + column.astype(np.int64)
+    fanned = [column for name, column in columns.items() if name.startswith("fan:") and column.any()]
+    if fanned:
+        keys = np.unique(np.stack([keys, *fanned], axis=1), axis=0, return_inverse=True)[1].ravel()
     compared = list(_compared(space, table, position, floor))
     varied = [column for column in compared if column.max() != column.min()]
     return np.sort(pareto(keys, varied or compared[:1]))

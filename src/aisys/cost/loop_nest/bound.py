@@ -44,6 +44,7 @@ class Bound:
     goal: Objective | None = None
     wide: dict[int, Floats] = field(default_factory=dict)
     offers: dict[tuple[str, int, int], Offers] = field(default_factory=dict)
+    shares: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def at_least(self, table: Partials, position: int, pending: int) -> tuple[Floats, Floats]:
         """Joule and cycles of the best mapping that any row can lead to.
@@ -190,6 +191,11 @@ class Bound:
         return size * (drain + outer.bits(operand) * outer.update_joule_per_bit)
 
     def _shared(self, operand: Operand, pending: int) -> float:
+        if (operand.name, pending) not in self.shares:
+            self.shares[operand.name, pending] = self._most_shared(operand, pending)
+        return self.shares[operand.name, pending]
+
+    def _most_shared(self, operand: Operand, pending: int) -> float:
         """The most units of open fan-outs that can share what one unit asks for.
 
         Units that a window is spread over share along diagonals: of a x b tiles, a + b - 1 at least are different.

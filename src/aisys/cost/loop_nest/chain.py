@@ -12,7 +12,7 @@ from aisys.cost.loop_nest.hierarchy import Hierarchy
 from aisys.cost.loop_nest.join import best_chain
 from aisys.cost.loop_nest.mapper import front
 from aisys.cost.loop_nest.space import Space
-from aisys.errors import BadInput
+from aisys.errors import BadInput, Unsupported
 from aisys.frozen import FrozenMap
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,8 @@ def fused(einsums: Sequence[Einsum], machine: Hierarchy) -> Chain:
     """The best way through a chain of einsums; dims of one name are one axis.
 
     A tensor that one einsum writes and a later one reads may stay in the level next to the outermost memory. Raises
-    BadInput where nothing is handed on, or a tensor has other extents where it is read, DoesNotFit where nothing fits.
+    BadInput where nothing is handed on, or a tensor has other extents where it is read, DoesNotFit where nothing fits,
+    Unsupported for a memory that moves whole blocks.
 
     >>> from aisys.cost.loop_nest import chain_of
     >>> from aisys.machine import device
@@ -46,6 +47,9 @@ def fused(einsums: Sequence[Einsum], machine: Hierarchy) -> Chain:
     >>> found.joule < found.separate_joule, found.places["s"].level
     (True, 1)
     """
+    blocks = [level.name for level in machine.levels if level.block_words > 1]
+    if blocks:
+        raise Unsupported(f"{machine.name}: {blocks[0]} moves whole blocks; map the einsums of a chain one by one")
     shared = _shared(einsums)
     members = [
         Member(

@@ -126,6 +126,7 @@ def _copies(member: Member) -> Iterator[Options]:
         moved = 1.0 if first is not last else 0.0
         joule = moved * (read * first.read_joule_per_bit + written * last.write_joule_per_bit)
         cycles = moved * max(read / first.read_bits_per_cycle, written / last.write_bits_per_cycle)
+        joule += space.machine.leak_joule_per_cycle * cycles
         interface = Interface(FrozenMap({name: Place(begins[name]) for name in member.shared}))
         yield Options(interface, zero + joule, zero + cycles / space.machine.clock_hz, zero, zero)
 

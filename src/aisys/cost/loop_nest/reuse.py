@@ -17,11 +17,11 @@ from aisys.cost.loop_nest.traffic import distinct_share
 
 Floats = NDArray[np.float64]
 
-ASKING, SERVED = 1.0, 2.0
+ASKING, SERVED = 1, 2
 """What a column `still:OPERAND` says of a tile that stays: the level outside is still asked for it, or has given it."""
 
-FUTURES = ("fan:", "still:", "wide:")
-"""Columns that decide what loops outside cost: rows that differ in them cannot be compared."""
+FUTURES = ("still:", "wide:")
+"""Columns of small numbers that decide what loops outside cost: rows that differ in them cannot be compared."""
 
 LOOP, MANY = 2**31, -1
 """How one number holds the tile (its index times LOOP) and the factor of a loop; and what stands for several loops."""
@@ -32,10 +32,13 @@ def staying(space: Space, table: Partials, position: int, operand: Operand) -> t
 
     Whole ones stay, but in a chain, where other einsums may come between.
     """
-    is_whole = space.is_whole(operand, table.index) & (not space.shared)
-    must = is_whole | (table.columns.get(f"still:{operand.name}", np.zeros(len(table))) > 0)
-    num = np.prod([space.counts[d][table.index[:, d]] for d in space.moves[operand.name]], axis=0)
-    may = np.flatnonzero(~must & (num <= space.machine.num_instances(position)))
+    moves = space.moves[operand.name]
+    held, again = np.ones(len(table)), np.ones(len(table))
+    for d, counts in enumerate(space.counts):
+        (held if d in moves else again)[:] *= counts[table.index[:, d]]
+    is_asked = table.columns.get(f"still:{operand.name}", np.zeros(len(table))) > 0
+    must = is_asked | ((held == 1) & (again > 1) & (not space.shared))
+    may = np.flatnonzero(~must & (again > 1) & (held <= space.machine.num_instances(position)))
     rows = np.concatenate((np.arange(len(table)), may))
     return rows, np.concatenate((must, np.ones(len(may), bool)))
 

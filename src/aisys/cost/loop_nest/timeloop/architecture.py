@@ -8,12 +8,12 @@ outwards past the components that the table counts once per unit.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from aisys.cost.loop_nest.einsum import ROLES
+from aisys.cost.loop_nest.einsum import ROLES, Einsum
 from aisys.cost.loop_nest.hierarchy import Hierarchy, Level
 from aisys.cost.loop_nest.timeloop.fields import list_at, mapping_at, number_at, text_at
 from aisys.cost.loop_nest.yaml_file import TAG, read_yaml
@@ -44,6 +44,16 @@ class Architecture:
     keeps: FrozenMap[str, tuple[str, ...] | None]
     bypasses: FrozenMap[str, tuple[str, ...]]
     compute: str
+
+    def searchable(self, einsum: Einsum) -> Hierarchy:
+        """The machine whose levels may keep only what they keep by default, as Timeloop's mapper is told."""
+        roles = {operand.name: operand.role for operand in einsum.operands}
+        levels = []
+        for level in self.machine.levels:
+            names = self.keeps.get(level.name, ()) if level.keeps else ()
+            wanted = set(roles if names is None else names) - set(self.bypasses.get(level.name, ()))
+            levels.append(replace(level, keeps=frozenset(roles[name] for name in wanted)))
+        return replace(self.machine, levels=tuple(levels))
 
 
 def read_architecture(path: Path, energy_table: Path) -> Architecture:
