@@ -97,10 +97,10 @@ def optimum(
 
     A shape that was mapped before is not searched again, not even by another process (`kept`).
     The space: the tiles of `Space.sizes`, operands kept or passed by at every level that may keep them, any order
-    within a level, loops over any fan-out dim that its sharing allows. A tile comes again with every step in time
-    outside, but for those just outside that do not move it, or all if none does; windows are fetched whole. What is
-    returned is priced by `evaluate`, which knows all that stays, so that it may be cheaper than the search counted on.
-    A search that looked at `most_nests` partial nests goes on with the most hopeful ones only; the certificate says so.
+    within a level, loops over any fan-out dim that its sharing allows. The search counts a tile inside a fan-out with
+    every step in time outside, or once where none moves it, and windows whole. What is returned is priced by
+    `evaluate`, which also knows what stays for some of the steps, so that it may be cheaper than counted. A search that
+    looked at `most_nests` partial nests goes on with the most hopeful ones only; the certificate says so.
     Raises BadInput where no mapping fits.
     """
     question = (einsum, machine, objective, pareto, most_nests)

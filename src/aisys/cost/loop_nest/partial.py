@@ -8,7 +8,7 @@ best mapping is still found.
 Columns, float64 [rows]: `joule` inside so far; `busy`, cycles of the busiest finished part, divided over the units so
 far; `away:OPERAND`, elements that the innermost level asks of the next one outside; `read`, `written`, `used`, bits of
 the level that is being arranged; `waiting`, cycles in which single buffers refill, divided like `busy`, to which they
-come at last; `above`, `below`, bits of the shared level outside and inside a fused loop.
+come at last; `above`, `below`, bits of the shared level outside and inside a fused loop; `reuse` names more.
 """
 
 from collections.abc import Mapping, Sequence
