@@ -88,6 +88,16 @@ def test_the_netlist_with_registers_in_its_blocks_passes_the_testbench(name: str
     assert before - after == Counter(TRELLIS_FF=before["TRELLIS_FF"] - after["TRELLIS_FF"])
     assert registered(netlist, module) == in_blocks
     assert "PASS" in simulated(netlist, module, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_testbench_notices_a_register_that_is_left_out(tmp_path: Path) -> None:
+    if which("iverilog") is None:
+        pytest.skip("iverilog is not installed")
+    design, _ = DESIGNS["ws-pipelined"]
+    module = module_name(design)
+    netlist = synthesised(design, tmp_path)
+    into_blocks(netlist)
     changed = next(cell for cell in cells(netlist, module).values() if "REG_OUTPUT_CLK" in cell["parameters"])
     changed["parameters"]["REG_OUTPUT_CLK"] = "NONE"
     with pytest.raises(ToolFailed, match="FAIL"):
